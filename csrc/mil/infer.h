@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,11 +28,15 @@ struct ConstView {
   const std::string& text() const;                 // scalar string
 };
 
+// A view onto a tensor value written in place; not for blobs, tuples, lists and dicts.
+ConstView const_view(const Value& value);
+
 // What is known of one operand: its type (dims may be unknown) and its bytes when constant.
 struct ArgInfo {
   Type type;
   const ConstView* value = nullptr;
   Location location;
+  bool constant = false;  // known when the program is compiled, even where `value` is not yet at hand
 };
 
 // An operation's arguments matched with its schema. Also read by the host's op functions.
@@ -40,8 +45,10 @@ class OpArgs {
  public:
   // `infos` holds, per argument of the operation that is present, its operands in order.
   // Attributes of constexpr operations (ios16 form) appear here exactly like arguments.
+  // `owner` keeps alive whatever the infos' values point into, where nothing else does.
   OpArgs(const Program& program, const Operation& operation, const OpSchema& schema,
-         std::map<std::string, std::vector<ArgInfo>, std::less<>> infos);
+         std::map<std::string, std::vector<ArgInfo>, std::less<>> infos,
+         std::shared_ptr<const void> owner = nullptr);
 
   const Operation& operation() const { return *operation_; }
   const OpSchema& schema() const { return *schema_; }
@@ -73,14 +80,20 @@ class OpArgs {
   std::vector<std::int64_t> axes(std::string_view name, std::size_t rank) const;
 
   // Throws: "<where>: <op>: <message>", pointing at the argument when it is written.
+  // `operand` picks one of a tuple's.
   [[noreturn]] void fail(std::string_view argument, const std::string& message,
-                         const std::string& hint = {}) const;
+                         const std::string& hint = {}, std::size_t operand = 0) const;
 
  private:
+  ConstView constant(std::string_view name) const;
+  ConstView scalar(std::string_view name) const;
+  std::int64_t checked_axis(std::string_view name, std::int64_t axis, std::size_t rank) const;
+
   const Program* program_;
   const Operation* operation_;
   const OpSchema* schema_;
   std::map<std::string, std::vector<ArgInfo>, std::less<>> infos_;
+  std::shared_ptr<const void> owner_;
 };
 
 // Output types of one operation whose argument types are `args`.

@@ -45,7 +45,8 @@ struct Value {
   // Element i of a numeric tensor value, widened exactly (int64 beyond 2^53 excepted).
   double number(std::size_t i = 0) const;
   std::int64_t integer(std::size_t i = 0) const;
-  std::int64_t count() const { return element_count(type.dims); }
+  // Elements; where the type has a `?`, those that are stored.
+  std::int64_t count() const;
 
   bool operator==(const Value& o) const {
     return type == o.type && data == o.data && strings == o.strings && members == o.members &&

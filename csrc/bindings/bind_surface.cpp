@@ -1,0 +1,122 @@
+// Surfaces: zero-copy views, and conversions straight into strided rows.
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+
+#include "backends.h"
+#include "bindings/arrays.h"
+#include "bindings/bindings.h"
+#include "core/half.h"
+
+namespace py = pybind11;
+
+namespace milane::bindings {
+namespace {
+
+std::string shape_text(const py::array& a) {
+  Dims d(a.shape(), a.shape() + a.ndim());
+  return to_string(d);
+}
+
+// The view keeps the surface alive: its base is the surface object.
+py::array view_of(const py::object& self) {
+  const SurfacePtr s = self.cast<SurfacePtr>();
+  const TensorLayout& l = s->layout();
+  const Dims strides = l.strides();
+  return py::array(numpy_dtype(l.dtype()), std::vector<py::ssize_t>(l.shape().begin(), l.shape().end()),
+                   std::vector<py::ssize_t>(strides.begin(), strides.end()),
+                   reinterpret_cast<const void*>(s->lock(true)), self);
+}
+
+// Which source types a surface takes without losing what the caller meant.
+bool takes(DType surface, char kind) {
+  if (is_float(surface)) return kind == 'f';
+  if (surface == DType::kBool) return kind == 'b';
+  return kind == 'i' || kind == 'u';
+}
+
+[[noreturn]] void wrong_dtype(const Surface& s, const py::array& a) {
+  throw Error(ErrorCode::kDType, "write: expected an array of " + std::string(dtype_name(s.layout().dtype())) +
+                                     ", got " + py::str(a.dtype()).cast<std::string>(),
+              "convert it first, for example with array.astype(...)");
+}
+
+void convert_rows(Surface& s, const float* src) {
+  const TensorLayout& l = s.layout();
+  std::byte* row = s.lock(true);
+  const auto width = static_cast<std::size_t>(l.is_packed() ? l.logical_elements() : l.width());
+  const std::int64_t rows = l.is_packed() ? 1 : l.rows();
+  for (std::int64_t r = 0; r < rows; ++r, src += width, row += l.row_stride()) {
+    convert_float_to_half(reinterpret_cast<Half*>(row), src, width);
+  }
+  s.unlock(true);
+}
+
+void write(Surface& s, const py::array& values) {
+  const TensorLayout& l = s.layout();
+  const Dims shape(values.shape(), values.shape() + values.ndim());
+  if (shape != l.shape()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "write: expected shape " + to_string(l.shape()) + ", got " + shape_text(values));
+  }
+  if (!takes(l.dtype(), values.dtype().kind())) wrong_dtype(s, values);
+  if (l.dtype() == DType::kFp16 && values.itemsize() == 4) {
+    const py::array dense = py::array::ensure(values, py::array::c_style);
+    const auto* src = static_cast<const float*>(dense.data());
+    py::gil_scoped_release release;
+    return convert_rows(s, src);
+  }
+  // NumPy converts the rest (float64, wider and narrower integers), then rows are copied.
+  const py::array same = values.attr("astype")(numpy_dtype(l.dtype()), py::arg("order") = "C",
+                                               py::arg("copy") = false);
+  if (is_integer(l.dtype()) && !same.is(values) &&
+      !py::module_::import("numpy").attr("array_equal")(same, values).cast<bool>()) {
+    throw Error(ErrorCode::kInvalidArgument, "write: expected integers that fit " +
+                                                 std::string(dtype_name(l.dtype())) + ", got larger ones");
+  }
+  const auto* src = static_cast<const std::byte*>(same.data());
+  py::gil_scoped_release release;
+  copy_rows_from_dense(l, s.lock(true), src);
+  s.unlock(true);
+}
+
+py::array read(Surface& s) {
+  const TensorLayout& l = s.layout();
+  py::array out(numpy_dtype(l.dtype()), std::vector<py::ssize_t>(l.shape().begin(), l.shape().end()));
+  auto* dst = static_cast<std::byte*>(out.mutable_data());
+  py::gil_scoped_release release;
+  copy_rows_to_dense(l, s.lock(false), dst);
+  s.unlock(false);
+  return out;
+}
+
+py::array read_f32(Surface& s) {
+  const TensorLayout& l = s.layout();
+  if (l.dtype() != DType::kFp16) return py::array(read(s).attr("astype")("f4"));
+  py::array out(py::dtype("f"), std::vector<py::ssize_t>(l.shape().begin(), l.shape().end()));
+  auto* dst = static_cast<float*>(out.mutable_data());
+  py::gil_scoped_release release;
+  const std::byte* row = s.lock(false);
+  const auto width = static_cast<std::size_t>(l.is_packed() ? l.logical_elements() : l.width());
+  const std::int64_t rows = l.is_packed() ? 1 : l.rows();
+  for (std::int64_t r = 0; r < rows; ++r, dst += width, row += l.row_stride()) {
+    convert_half_to_float(dst, reinterpret_cast<const Half*>(row), width);
+  }
+  s.unlock(false);
+  return out;
+}
+
+}  // namespace
+
+void bind_surface(py::module_& m) {
+  py::class_<Surface, SurfacePtr>(m, "Surface", "Memory with a layout.")
+      .def_property_readonly("layout", &Surface::layout, py::return_value_policy::copy)
+      .def_property_readonly("handle", &Surface::handle)
+      .def("view", &view_of)
+      .def("write", &write, py::arg("values"))
+      .def("read", &read)
+      .def("read_f32", &read_f32);
+}
+
+}  // namespace milane::bindings

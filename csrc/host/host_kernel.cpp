@@ -1,0 +1,161 @@
+#include "host/host_kernel.h"
+
+#include <chrono>
+#include <set>
+
+#include "core/aligned.h"
+#include "core/error.h"
+
+namespace milane::host {
+namespace {
+
+std::int64_t now_ns() {
+  using namespace std::chrono;
+  return duration_cast<nanoseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
+// A bound surface. Steps read and write it in place when its rows are packed; otherwise they use a
+// dense copy that is filled before and written back after.
+struct Binding {
+  SurfacePtr surface;
+  std::shared_ptr<std::byte> dense;  // null: in place
+
+  std::byte* memory() const { return dense ? dense.get() : surface->lock(true); }
+};
+
+class HostRequest final : public Request {
+ public:
+  HostRequest(std::shared_ptr<const Plan> plan, const std::vector<SurfacePtr>& inputs,
+              const std::vector<SurfacePtr>& outputs, const std::vector<SurfacePtr>& states)
+      : plan_(std::move(plan)),
+        arena_(aligned_bytes(plan_->arena_bytes)),
+        scratch_(aligned_bytes(plan_->scratch_bytes)) {
+    // A surface that is both read and written must not change while the program still reads it.
+    std::set<const Surface*> read;
+    for (const auto& s : inputs) read.insert(s.get());
+    for (const auto& s : states) read.insert(s.get());
+    bind(plan_->inputs, inputs, inputs_, {});
+    bind(plan_->states, states, states_, {});
+    bind(plan_->outputs, outputs, outputs_, read);
+    fill_table();
+  }
+
+  void eval() override {
+    fetch(inputs_);
+    fetch(states_);
+    const Exec exec(table_.data(), scratch_.get());
+    for (const Step& step : plan_->steps) step.run(exec);
+    write_back(states_);
+    write_back(outputs_);
+  }
+
+  EvalStats eval_with_stats(bool per_op) override {
+    EvalStats stats;
+    const std::int64_t start = now_ns();
+    if (!per_op) {
+      eval();
+    } else {
+      stats.steps.reserve(plan_->steps.size());
+      fetch(inputs_);
+      fetch(states_);
+      const Exec exec(table_.data(), scratch_.get());
+      for (const Step& step : plan_->steps) {
+        const std::int64_t t = now_ns();
+        step.run(exec);
+        stats.steps.push_back({step.op, step.name, step.line, now_ns() - t});
+      }
+      write_back(states_);
+      write_back(outputs_);
+    }
+    stats.wall_ns = now_ns() - start;
+    return stats;
+  }
+
+ private:
+  static void bind(const std::vector<Port>& ports, const std::vector<SurfacePtr>& surfaces,
+                   std::vector<Binding>& bindings, const std::set<const Surface*>& also_read) {
+    if (ports.size() != surfaces.size()) {
+      throw Error(ErrorCode::kInvalidArgument, "bind: expected " + std::to_string(ports.size()) +
+                                                   " surfaces, got " + std::to_string(surfaces.size()));
+    }
+    std::set<const Surface*> seen;
+    for (std::size_t i = 0; i < ports.size(); ++i) {
+      const SurfacePtr& s = surfaces[i];
+      if (!s) throw Error(ErrorCode::kInvalidArgument, "bind: " + ports[i].name + ": expected a surface, got none");
+      check_fits(ports[i], s->layout());
+      const bool shared_output = !seen.insert(s.get()).second || also_read.contains(s.get());
+      const bool dense = !ports[i].layout.is_packed() || shared_output;
+      bindings.push_back({s, dense ? aligned_bytes(ports[i].layout.logical_bytes()) : nullptr});
+    }
+  }
+
+  // The device's error for a surface that is too small or laid out otherwise (ane_facts E, 0x1d).
+  static void check_fits(const Port& port, const TensorLayout& got) {
+    const TensorLayout& want = port.layout;
+    if (got.dtype() == want.dtype() && got.shape() == want.shape()) return;
+    throw Error(ErrorCode::kLayout, "bind: " + port.name + ": expected " +
+                                        std::string(dtype_name(want.dtype())) + " " + to_string(want.shape()) +
+                                        ", got " + std::string(dtype_name(got.dtype())) + " " +
+                                        to_string(got.shape()))
+        .from_device("com.apple.appleneuralengine", 8, "status=0x1d");
+  }
+
+  void fill_table() {
+    for (const Slot& slot : plan_->slots) {
+      std::byte* p = nullptr;
+      switch (slot.kind) {
+        case Slot::Kind::kConstant: p = const_cast<std::byte*>(slot.constant); break;
+        case Slot::Kind::kInput: p = inputs_[slot.index].memory(); break;
+        case Slot::Kind::kOutput: p = outputs_[slot.index].memory(); break;
+        case Slot::Kind::kState: p = states_[slot.index].memory(); break;
+        case Slot::Kind::kArena: p = arena_.get() + slot.index; break;
+      }
+      table_.push_back(p);
+    }
+  }
+
+  static void fetch(const std::vector<Binding>& bindings) {
+    for (const Binding& b : bindings) {
+      if (!b.dense) continue;
+      copy_rows_to_dense(b.surface->layout(), b.surface->lock(false), b.dense.get());
+      b.surface->unlock(false);
+    }
+  }
+
+  static void write_back(const std::vector<Binding>& bindings) {
+    for (const Binding& b : bindings) {
+      if (!b.dense) continue;
+      copy_rows_from_dense(b.surface->layout(), b.surface->lock(true), b.dense.get());
+      b.surface->unlock(true);
+    }
+  }
+
+  std::shared_ptr<const Plan> plan_;
+  std::shared_ptr<std::byte> arena_, scratch_;
+  std::vector<Binding> inputs_, outputs_, states_;
+  std::vector<std::byte*> table_;
+};
+
+class HostKernel final : public Kernel {
+ public:
+  explicit HostKernel(std::shared_ptr<const Plan> plan) : plan_(std::move(plan)) {}
+  const std::string& function() const override { return plan_->function; }
+  const std::vector<Port>& inputs() const override { return plan_->inputs; }
+  const std::vector<Port>& outputs() const override { return plan_->outputs; }
+  const std::vector<Port>& states() const override { return plan_->states; }
+  std::unique_ptr<Request> bind(const std::vector<SurfacePtr>& inputs, const std::vector<SurfacePtr>& outputs,
+                                const std::vector<SurfacePtr>& states) override {
+    return std::make_unique<HostRequest>(plan_, inputs, outputs, states);
+  }
+
+ private:
+  std::shared_ptr<const Plan> plan_;
+};
+
+}  // namespace
+
+KernelPtr make_host_kernel(std::shared_ptr<const Plan> plan) {
+  return std::make_shared<HostKernel>(std::move(plan));
+}
+
+}  // namespace milane::host

@@ -1,0 +1,173 @@
+// How operands of a matrix product get into panels, and how results leave the accumulators.
+#include <cstring>
+
+#include "host/kernels/vec.h"
+
+namespace milane::host::MILANE_ISA {
+namespace {
+
+// `count` < kWidth elements, without touching the bytes behind them.
+template <class T>
+MILANE_INLINE Vec load_part(const T* p, std::int64_t count) {
+  T in[kWidth] = {};
+  std::memcpy(in, p, static_cast<std::size_t>(count) * sizeof(T));
+  return load_vec(in);
+}
+template <class T>
+MILANE_INLINE void store_part(T* p, Vec v, std::int64_t count) {
+  T out[kWidth];
+  store_vec(out, v);
+  std::memcpy(p, out, static_cast<std::size_t>(count) * sizeof(T));
+}
+
+#if defined(MILANE_ISA_v4)
+MILANE_INLINE __mmask16 lanes(std::int64_t count) {
+  return static_cast<__mmask16>((1u << static_cast<unsigned>(count)) - 1u);
+}
+MILANE_INLINE Vec load_part(const float* p, std::int64_t count) {
+  return _mm512_maskz_loadu_ps(lanes(count), p);
+}
+MILANE_INLINE Vec load_part(const Half* p, std::int64_t count) {
+  return _mm512_maskz_cvtph_ps(kAllLanes, _mm256_maskz_loadu_epi16(lanes(count), p));
+}
+MILANE_INLINE void store_part(float* p, Vec v, std::int64_t count) {
+  _mm512_mask_storeu_ps(p, lanes(count), v);
+}
+MILANE_INLINE void store_part(Half* p, Vec v, std::int64_t count) {
+  const __m256i h = _mm512_maskz_cvtps_ph(kAllLanes, v, _MM_FROUND_TO_NEAREST_INT);
+  _mm256_mask_storeu_epi16(p, lanes(count), h);
+}
+#endif
+
+// Every second lane of two registers.
+MILANE_INLINE Vec evens(Vec a, Vec b) {
+#if defined(MILANE_ISA_v4)
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+#elif defined(MILANE_ISA_v3)
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+#else
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6);
+#endif
+}
+
+// dst[count] <- src[count][inner]
+template <class T>
+MILANE_INLINE void pack_strided(float* dst, const T* src, std::int64_t inner, std::int64_t count) {
+  std::int64_t i = 0;
+  if (inner == 2) {  // one element less than the last register would read past the end
+    for (; i + kWidth < count; i += kWidth) {
+      store_vec(dst + i, evens(load_vec(src + 2 * i), load_vec(src + 2 * i + kWidth)));
+    }
+  }
+  T gathered[kWidth] = {};
+  for (; i < count; i += kWidth) {
+    const std::int64_t n = count - i < kWidth ? count - i : kWidth;
+    for (std::int64_t j = 0; j < n; ++j) gathered[j] = src[(i + j) * inner];
+    if (n == kWidth) {
+      store_vec(dst + i, load_vec(gathered));
+    } else {
+      store_part(dst + i, load_vec(gathered), n);
+    }
+  }
+}
+
+// dst[depth][pitch] <- src[depth][outer], rows of `count` neighbours
+template <class T>
+MILANE_INLINE void pack_neighbours(float* dst, std::int64_t pitch, const T* src, std::int64_t outer,
+                                   std::int64_t count, std::int64_t depth) {
+  const std::int64_t whole = count / kWidth * kWidth;
+  for (std::int64_t k = 0; k < depth; ++k, dst += pitch, src += outer) {
+    for (std::int64_t i = 0; i < whole; i += kWidth) store_vec(dst + i, load_vec(src + i));
+    if (whole < count)
+      store_part(dst + whole, load_part(src + whole, count - whole), count - whole);
+  }
+}
+
+// dst[depth][pitch] <- src[count][inner], each row contiguous along the depth: a transposition, in
+// squares of kWidth that pass through the first-level cache.
+template <class T>
+MILANE_INLINE void pack_transposed(float* dst, std::int64_t pitch, const T* src, std::int64_t inner,
+                                   std::int64_t count, std::int64_t depth) {
+  constexpr std::int64_t kRows = 16;
+  alignas(64) float block[kRows][kWidth];
+  for (std::int64_t k = 0; k < depth; k += kWidth) {
+    const std::int64_t steps = depth - k < kWidth ? depth - k : kWidth;
+    for (std::int64_t i0 = 0; i0 < count; i0 += kRows) {
+      const std::int64_t rows = count - i0 < kRows ? count - i0 : kRows;
+      for (std::int64_t i = 0; i < rows; ++i) {
+        const T* p = src + (i0 + i) * inner + k;
+        store_vec(block[i], steps == kWidth ? load_vec(p) : load_part(p, steps));
+      }
+      float* out = dst + k * pitch + i0;
+      for (std::int64_t s = 0; s < steps; ++s, out += pitch) {
+        if (rows == kRows) {
+          MILANE_UNROLL
+          for (std::int64_t i = 0; i < kRows; ++i) out[i] = block[i][s];
+        } else {
+          for (std::int64_t i = 0; i < rows; ++i) out[i] = block[i][s];
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+MILANE_INLINE void pack(float* dst, std::int64_t pitch, const T* src, std::int64_t inner,
+                        std::int64_t outer, std::int64_t count, std::int64_t depth) {
+  if (count == 1 && pitch == 1) {  // one column is one row
+    inner = outer;
+    count = depth;
+    depth = 1;
+  }
+  if (inner == 1) return pack_neighbours(dst, pitch, src, outer, count, depth);
+  if (outer == 1) return pack_transposed(dst, pitch, src, inner, count, depth);
+  for (std::int64_t k = 0; k < depth; ++k)
+    pack_strided(dst + k * pitch, src + k * outer, inner, count);
+}
+
+// c[rows][ldc] <- acc[rows][lda]
+template <class T>
+MILANE_INLINE void store(T* c, std::int64_t ldc, const float* acc, std::int64_t lda,
+                         const float* row_bias, const float* column_bias, std::int64_t rows,
+                         std::int64_t columns) {
+  for (std::int64_t i = 0; i < rows; ++i, c += ldc, acc += lda) {
+    const Vec row = splat(row_bias != nullptr ? row_bias[i] : 0.0f);
+    std::int64_t j = 0;
+    for (; j + kWidth <= columns; j += kWidth) {
+      Vec v = load_vec(acc + j);
+      if (row_bias != nullptr) v += row;
+      if (column_bias != nullptr) v += load_vec(column_bias + j);
+      store_vec(c + j, v);
+    }
+    if (j < columns) {
+      const std::int64_t rest = columns - j;
+      Vec v = load_part(acc + j, rest);
+      if (row_bias != nullptr) v += row;
+      if (column_bias != nullptr) v += load_part(column_bias + j, rest);
+      store_part(c + j, v, rest);
+    }
+  }
+}
+
+}  // namespace
+
+void pack_half(float* dst, std::int64_t pitch, const Half* src, std::int64_t inner,
+               std::int64_t outer, std::int64_t count, std::int64_t depth) {
+  pack(dst, pitch, src, inner, outer, count, depth);
+}
+void pack_float(float* dst, std::int64_t pitch, const float* src, std::int64_t inner,
+                std::int64_t outer, std::int64_t count, std::int64_t depth) {
+  pack(dst, pitch, src, inner, outer, count, depth);
+}
+void store_half(Half* c, std::int64_t ldc, const float* acc, std::int64_t lda,
+                const float* row_bias, const float* column_bias, std::int64_t rows,
+                std::int64_t columns) {
+  store(c, ldc, acc, lda, row_bias, column_bias, rows, columns);
+}
+void store_float(float* c, std::int64_t ldc, const float* acc, std::int64_t lda,
+                 const float* row_bias, const float* column_bias, std::int64_t rows,
+                 std::int64_t columns) {
+  store(c, ldc, acc, lda, row_bias, column_bias, rows, columns);
+}
+
+}  // namespace milane::host::MILANE_ISA

@@ -1,0 +1,148 @@
+// Rows of floats. Sums keep 16 interleaved partial sums on every instruction set and join them in
+// one fixed tree, and nothing here is fused, so all sets give the same bits.
+#include <cstring>
+
+#include "host/kernels/vec.h"
+
+namespace milane::host::MILANE_ISA {
+namespace {
+
+constexpr std::size_t kLanes = 16;
+constexpr int kVecs = static_cast<int>(kLanes) / kWidth;
+
+// Sixteen lanes, in as many registers as that takes.
+struct Lanes {
+  Vec v[kVecs];
+};
+
+MILANE_INLINE Lanes splat_lanes(float x) {
+  Lanes l;
+  MILANE_UNROLL
+  for (int j = 0; j < kVecs; ++j) l.v[j] = splat(x);
+  return l;
+}
+
+MILANE_INLINE void spill(float* s, const Lanes& l) {
+  MILANE_UNROLL
+  for (int j = 0; j < kVecs; ++j) store_vec(s + j * kWidth, l.v[j]);
+}
+
+MILANE_INLINE float tree_sum(float* s) {
+  for (std::size_t half = kLanes / 2; half > 0; half /= 2) {
+    for (std::size_t i = 0; i < half; ++i) s[i] += s[i + half];
+  }
+  return s[0];
+}
+
+}  // namespace
+
+// x[n]
+float sum(const float* x, std::size_t n) {
+  Lanes acc = splat_lanes(0.0f);
+  std::size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    MILANE_UNROLL
+    for (int j = 0; j < kVecs; ++j) acc.v[j] += load_vec(x + i + j * kWidth);
+  }
+  float s[kLanes];
+  spill(s, acc);
+  for (std::size_t j = 0; i + j < n; ++j) s[j] += x[i + j];
+  return tree_sum(s);
+}
+
+// x[n]
+float sum_of_squares(const float* x, float minus, std::size_t n) {
+  Lanes acc = splat_lanes(0.0f);
+  std::size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    MILANE_UNROLL
+    for (int j = 0; j < kVecs; ++j) {
+      const Vec d = load_vec(x + i + j * kWidth) - minus;
+      acc.v[j] += d * d;
+    }
+  }
+  float s[kLanes];
+  spill(s, acc);
+  for (std::size_t j = 0; i + j < n; ++j) {
+    const float d = x[i + j] - minus;
+    s[j] += d * d;
+  }
+  return tree_sum(s);
+}
+
+// x[n]; -infinity for n = 0, NaN when there is one.
+float max(const float* x, std::size_t n) {
+  Lanes acc = splat_lanes(-__builtin_inff());
+  std::size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    MILANE_UNROLL
+    for (int j = 0; j < kVecs; ++j) acc.v[j] = maximum(acc.v[j], load_vec(x + i + j * kWidth));
+  }
+  float s[kLanes];
+  spill(s, acc);
+  for (std::size_t j = 0; i + j < n; ++j)
+    s[j] = x[i + j] > s[j] || x[i + j] != x[i + j] ? x[i + j] : s[j];
+  float best = s[0];
+  for (std::size_t j = 1; j < kLanes; ++j) best = s[j] > best || s[j] != s[j] ? s[j] : best;
+  return best;
+}
+
+// y[n] <- x[n]; y may be x.
+float exp_sum(float* y, const float* x, float minus, std::size_t n) {
+  Lanes acc = splat_lanes(0.0f);
+  std::size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    MILANE_UNROLL
+    for (int j = 0; j < kVecs; ++j) {
+      const Vec e = exp_vec(load_vec(x + i + j * kWidth) - minus);
+      store_vec(y + i + j * kWidth, e);
+      acc.v[j] += e;
+    }
+  }
+  float s[kLanes];
+  spill(s, acc);
+  if (i < n) {
+    float tail[kLanes] = {};
+    std::memcpy(tail, x + i, (n - i) * sizeof(float));
+    MILANE_UNROLL
+    for (int j = 0; j < kVecs; ++j) {
+      store_vec(tail + j * kWidth, exp_vec(load_vec(tail + j * kWidth) - minus));
+    }
+    for (std::size_t j = 0; i + j < n; ++j) s[j] += tail[j];
+    std::memcpy(y + i, tail, (n - i) * sizeof(float));
+  }
+  return tree_sum(s);
+}
+
+// y[n], x[n]
+void scale_shift(float* y, const float* x, float a, float b, std::size_t n) {
+  std::size_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) store_vec(y + i, load_vec(x + i) * a + b);
+  for (; i < n; ++i) y[i] = a * x[i] + b;
+}
+
+// y[n], x[n]
+void axpy(float* y, const float* x, float a, std::size_t n) {
+  std::size_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) store_vec(y + i, load_vec(y + i) + load_vec(x + i) * a);
+  for (; i < n; ++i) y[i] += a * x[i];
+}
+
+// x[n]
+void round_to_half(float* x, std::size_t n) {
+  Half h[kWidth];
+  std::size_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) {
+    store_vec(h, load_vec(x + i));
+    store_vec(x + i, load_vec(h));
+  }
+  if (i < n) {
+    float tail[kWidth] = {};
+    std::memcpy(tail, x + i, (n - i) * sizeof(float));
+    store_vec(h, load_vec(tail));
+    store_vec(tail, load_vec(h));
+    std::memcpy(x + i, tail, (n - i) * sizeof(float));
+  }
+}
+
+}  // namespace milane::host::MILANE_ISA

@@ -1,0 +1,63 @@
+// The table of one instruction set.
+#include "host/kernels/kernels.h"
+#include "host/kernels/tile.h"
+
+namespace milane::MILANE_ISA {
+void widen_array(float* dst, const Half* src, std::size_t n);
+void narrow_array(Half* dst, const float* src, std::size_t n);
+}  // namespace milane::MILANE_ISA
+
+namespace milane::host::MILANE_ISA {
+
+void gemm_tile(const float*, std::int64_t, const float*, std::int64_t, float*, bool);
+void gemv_panel_half(const Half*, const float*, std::int64_t, float*);
+void gemv_panel_float(const float*, const float*, std::int64_t, float*);
+void pack_half(float*, std::int64_t, const Half*, std::int64_t, std::int64_t, std::int64_t,
+               std::int64_t);
+void pack_float(float*, std::int64_t, const float*, std::int64_t, std::int64_t, std::int64_t,
+                std::int64_t);
+void store_half(Half*, std::int64_t, const float*, std::int64_t, const float*, const float*,
+                std::int64_t, std::int64_t);
+void store_float(float*, std::int64_t, const float*, std::int64_t, const float*, const float*,
+                 std::int64_t, std::int64_t);
+void weighted_rows(float*, const float* const*, const float*, std::int64_t, std::size_t);
+void max_rows(float*, const float* const*, std::int64_t, std::size_t);
+void softmax_tile(float*, std::int64_t, float*, float*, float*);
+void round_to_half(float*, std::size_t);
+float sum(const float*, std::size_t);
+float sum_of_squares(const float*, float, std::size_t);
+float max(const float*, std::size_t);
+float exp_sum(float*, const float*, float, std::size_t);
+void scale_shift(float*, const float*, float, float, std::size_t);
+void axpy(float*, const float*, float, std::size_t);
+void chain(const Micro*, int, float* const*, int);
+
+const Kernels* table() {
+  static constexpr Kernels kTable = {
+      .mr = kTileRows,
+      .nr = kTileColumns,
+      .gemm_tile = gemm_tile,
+      .gemv_panel_half = gemv_panel_half,
+      .gemv_panel_float = gemv_panel_float,
+      .pack_half = pack_half,
+      .pack_float = pack_float,
+      .store_half = store_half,
+      .store_float = store_float,
+      .weighted_rows = weighted_rows,
+      .max_rows = max_rows,
+      .softmax_tile = softmax_tile,
+      .half_to_float = milane::MILANE_ISA::widen_array,
+      .float_to_half = milane::MILANE_ISA::narrow_array,
+      .round_to_half = round_to_half,
+      .sum = sum,
+      .sum_of_squares = sum_of_squares,
+      .max = max,
+      .exp_sum = exp_sum,
+      .scale_shift = scale_shift,
+      .axpy = axpy,
+      .chain = chain,
+  };
+  return &kTable;
+}
+
+}  // namespace milane::host::MILANE_ISA

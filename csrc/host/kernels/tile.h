@@ -1,0 +1,18 @@
+// The register tile of each instruction set.
+#pragma once
+
+#include "host/kernels/vec.h"
+
+namespace milane::host::MILANE_ISA {
+
+#if defined(MILANE_ISA_v4)
+constexpr int kTileRows = 8, kTileColumns = 32;  // 16 accumulators of 32 registers
+#elif defined(MILANE_ISA_v3)
+constexpr int kTileRows = 4, kTileColumns = 16;  // 8 of 16: as many as hide the latency
+#elif defined(MILANE_ISA_v2)
+constexpr int kTileRows = 4, kTileColumns = 8;
+#else
+constexpr int kTileRows = 8, kTileColumns = 8;  // 16 of 32
+#endif
+
+}  // namespace milane::host::MILANE_ISA

@@ -1,0 +1,112 @@
+// linear and matmul: packed constant weights where there are any.
+#include <algorithm>
+
+#include "host/ops/operands.h"
+
+namespace milane::host {
+namespace {
+
+// Weights [rows, depth] of a product: packed when planned, or at every run.
+struct PackedOperand {
+  PackedMatrix constant;
+  Operand operand;
+  MatrixRef shape;  // strides; data of the constant or null
+  std::int64_t rows = 0, depth = 0;
+  Scratch scratch;
+
+  PackedOperand(OpSite& site, const Operand& o, std::int64_t row_stride, std::int64_t column_stride,
+                std::int64_t n, std::int64_t k)
+      : operand(o), shape{o.dtype, o.constant, row_stride, column_stride}, rows(n), depth(k) {
+    if (o.is_constant()) {
+      constant = PackedMatrix(shape, n, k);
+    } else {
+      scratch = site.scratch(packed_bytes_of(o.dtype, n, k));
+    }
+  }
+  PackedView view(const Exec& e) const {
+    if (operand.is_constant()) return constant.view();
+    const PackedView packed{operand.dtype, e.scratch<std::byte>(scratch), rows, depth};
+    MatrixRef from = shape;
+    from.data = e.in<std::byte>(operand);
+    pack_rows(packed, from, 0, depth);
+    return packed;
+  }
+};
+
+// y[b, n] = x[b, k] w[n, k]^T + bias[n]; rows of x are `x_row` apart.
+RunFn packed_product(OpSite& site, const Operand& x, PackedOperand w, FloatValues bias,
+                     std::int64_t b, std::int64_t x_row, std::int64_t x_column) {
+  const int slots = num_threads();
+  const Scratch work = site.scratch(linear_packed_bytes(b, w.rows, w.depth, slots));
+  return [=, y = site.out()](const Exec& e) {
+    linear_packed({x.dtype, e.in<std::byte>(x), x_row, x_column}, b, w.view(e),
+                  {y.dtype, e.out<std::byte>(y), w.rows, nullptr, bias.get(e)},
+                  {e.scratch<std::byte>(work), slots});
+  };
+}
+
+// Strides of an operand's batch axes along those of the output; 0 where it is broadcast.
+Dims batch_strides(const Dims& dims, std::size_t batch_rank) {
+  const Dims strides = contiguous_strides(dims);
+  Dims out(batch_rank, 0);
+  const std::size_t own = dims.size() - 2;
+  for (std::size_t i = 0; i < own; ++i) {
+    out[batch_rank - own + i] = dims[i] == 1 ? 0 : strides[i];
+  }
+  return out;
+}
+
+std::int64_t batch_count(const Dims& dims) {
+  return element_count(Dims(dims.begin(), dims.end() - 2));
+}
+
+}  // namespace
+
+RunFn op_linear(OpSite& site) {
+  const Operand x = site.in("x"), weight = site.in("weight"), bias = site.in("bias");
+  require_float(site, {x, weight, bias});
+  const std::int64_t n = weight.dims[0], k = weight.dims[1];
+  const std::int64_t b =
+      k == 0 ? element_count(site.out().dims) / std::max<std::int64_t>(n, 1) : x.count() / k;
+  PackedOperand w(site, weight, k, 1, n, k);
+  return packed_product(site, x, std::move(w), FloatValues(site, bias), b, k, 1);
+}
+
+RunFn op_matmul(OpSite& site) {
+  const Operand x = site.in("x"), y = site.in("y");
+  require_float(site, {x, y});
+  Dims xd = x.dims, yd = y.dims;
+  if (xd.size() == 1) xd = {1, xd[0]};
+  if (yd.size() == 1) yd = {yd[0], 1};
+  const bool tx = site.args.boolean("transpose_x"), ty = site.args.boolean("transpose_y");
+  const std::int64_t m = xd.end()[tx ? -1 : -2], k = xd.end()[tx ? -2 : -1],
+                     n = yd.end()[ty ? -2 : -1];
+  const std::int64_t x_row = tx ? 1 : k, x_column = tx ? m : 1;
+  const std::int64_t y_row = ty ? 1 : n, y_column = ty ? k : 1;  // of y as [k, n]
+
+  if (y.is_constant() && batch_count(yd) == 1 && (!tx || batch_count(xd) == 1)) {
+    PackedOperand w(site, y, y_column, y_row, n, k);
+    return packed_product(site, x, std::move(w), {}, batch_count(xd) * m, x_row, x_column);
+  }
+
+  BatchedMatmul op{{m, n, k}, {}, {}, {}};
+  const std::size_t rank = std::max(xd.size(), yd.size()) - 2;
+  op.a_strides = batch_strides(xd, rank);
+  op.b_strides = batch_strides(yd, rank);
+  op.batch.assign(rank, 1);
+  for (std::size_t i = 0; i < rank; ++i) {
+    const auto dim = [&](const Dims& d) {
+      return i + d.size() < rank + 2 ? 1 : d[i + d.size() - rank - 2];
+    };
+    op.batch[i] = dim(xd) == 1 ? dim(yd) : dim(xd);
+  }
+  const int slots = num_threads();
+  const Scratch work = site.scratch(matmul_batched_bytes(op, slots));
+  return [=, out = site.out()](const Exec& e) {
+    matmul_batched(op, {x.dtype, e.in<std::byte>(x), x_row, x_column},
+                   {y.dtype, e.in<std::byte>(y), y_row, y_column},
+                   {out.dtype, e.out<std::byte>(out), n}, {e.scratch<std::byte>(work), slots});
+  };
+}
+
+}  // namespace milane::host

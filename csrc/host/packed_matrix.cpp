@@ -1,0 +1,71 @@
+// Packed weights: how rows get into panels of 16, and the memory they live in.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "host/gemm.h"
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace milane::host {
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+std::shared_ptr<std::byte> allocate(std::size_t bytes) {
+  const bool large = bytes >= kHugePage;
+  const std::size_t alignment = large ? kHugePage : 64;
+  const std::size_t size =
+      (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+  void* const memory = std::aligned_alloc(alignment, size);
+  if (memory == nullptr) throw std::bad_alloc();
+#if defined(__linux__)
+  if (large) madvise(memory, size, MADV_HUGEPAGE);
+#endif
+  std::memset(memory, 0, size);
+  return {static_cast<std::byte*>(memory), [](std::byte* p) { std::free(p); }};
+}
+
+// to[count][16] of panel `index` from rows of `from`.
+template <class T>
+void pack_panel(const PackedView& to, const MatrixRef& from, std::int64_t k0, std::int64_t count,
+                std::int64_t index) {
+  const std::int64_t row = index * kPanel;
+  const std::int64_t rows = std::min(kPanel, to.rows - row);
+  T* out = reinterpret_cast<T*>(to.data) + (index * to.depth + k0) * kPanel;
+  const T* const src = static_cast<const T*>(from.data) + row * from.row_stride;
+  for (std::int64_t k = 0; k < count; ++k, out += kPanel) {
+    for (std::int64_t i = 0; i < rows; ++i)
+      out[i] = src[i * from.row_stride + k * from.column_stride];
+    for (std::int64_t i = rows; i < kPanel; ++i) out[i] = T{};
+  }
+}
+
+}  // namespace
+
+std::size_t packed_bytes_of(DType dtype, std::int64_t rows, std::int64_t depth) {
+  return static_cast<std::size_t>(((rows + kPanel - 1) / kPanel * kPanel) * depth) *
+         dtype_size(dtype);
+}
+
+void pack_rows(const PackedView& to, const MatrixRef& from, std::int64_t k0, std::int64_t count) {
+  const std::int64_t grain = std::max<std::int64_t>(1, 4096 / std::max<std::int64_t>(count, 1));
+  parallel_for((to.rows + kPanel - 1) / kPanel, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t p = begin; p < end; ++p) {
+      if (to.dtype == DType::kFp16) {
+        pack_panel<Half>(to, from, k0, count, p);
+      } else {
+        pack_panel<float>(to, from, k0, count, p);
+      }
+    }
+  });
+}
+
+PackedMatrix::PackedMatrix(DType dtype, std::int64_t rows, std::int64_t depth)
+    : memory_(allocate(packed_bytes_of(dtype, rows, depth))),
+      view_{dtype, memory_.get(), rows, depth} {}
+
+}  // namespace milane::host

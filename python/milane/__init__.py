@@ -1,0 +1,99 @@
+"""Milane: program the Apple Neural Engine from Python, and run the same programs on any CPU."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from . import blob, errors, half, mil
+from ._core import (
+    DeviceInfo,
+    EvalStats,
+    StepTime,
+    TensorLayout,
+    cpu_isa,
+    num_threads,
+    row_stride_for,
+    set_num_threads,
+)
+from .errors import (
+    AneError,
+    BlobError,
+    ClosedError,
+    CompileBudgetExhaustedError,
+    CompileError,
+    DTypeError,
+    EvalError,
+    InvalidArgumentError,
+    MapFailedError,
+    MILSyntaxError,
+    MILVerifyError,
+    ModelFileError,
+    ModelLoadError,
+    NoANEError,
+    UnsupportedError,
+    UnsupportedLayoutError,
+    UnsupportedOpError,
+    UnsupportedSelectorError,
+)
+from .kernel import Kernel, Port, Ports
+from .runtime import (
+    CompileOptions,
+    ModelType,
+    QuirkRule,
+    Runtime,
+    WeightFile,
+    open,  # noqa: A004
+    probe,
+    quirk_rules,
+)
+from .surface import Surface
+
+try:
+    __version__ = version("milane")
+except PackageNotFoundError:  # pragma: no cover - run from a source tree
+    __version__ = "0+unknown"
+
+__all__ = [
+    "AneError",
+    "BlobError",
+    "ClosedError",
+    "CompileBudgetExhaustedError",
+    "CompileError",
+    "CompileOptions",
+    "DTypeError",
+    "DeviceInfo",
+    "EvalError",
+    "EvalStats",
+    "InvalidArgumentError",
+    "Kernel",
+    "MILSyntaxError",
+    "MILVerifyError",
+    "MapFailedError",
+    "ModelFileError",
+    "ModelLoadError",
+    "ModelType",
+    "NoANEError",
+    "Port",
+    "Ports",
+    "QuirkRule",
+    "Runtime",
+    "StepTime",
+    "Surface",
+    "TensorLayout",
+    "UnsupportedError",
+    "UnsupportedLayoutError",
+    "UnsupportedOpError",
+    "UnsupportedSelectorError",
+    "WeightFile",
+    "blob",
+    "cpu_isa",
+    "errors",
+    "half",
+    "mil",
+    "num_threads",
+    "open",
+    "probe",
+    "quirk_rules",
+    "row_stride_for",
+    "set_num_threads",
+]

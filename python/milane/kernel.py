@@ -1,0 +1,237 @@
+"""A compiled program, ready to evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from ._core import EvalStats, TensorLayout
+from .errors import InvalidArgumentError
+from .surface import Surface
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class Port:
+    """One named input, output or state of a kernel, with the surface behind it."""
+
+    __slots__ = ("name", "surface")
+
+    def __init__(self, name: str, surface: Surface) -> None:
+        self.name = name
+        self.surface = surface
+
+    @property
+    def array(self) -> npt.NDArray[Any]:
+        """A writable, strided NumPy view of the surface, no copy."""
+        return self.surface.array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The tensor's dimensions."""
+        return self.surface.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of ``array``."""
+        return self.surface.dtype
+
+    @property
+    def layout(self) -> TensorLayout:
+        """Strides and sizes of the surface."""
+        return self.surface.layout
+
+    def __repr__(self) -> str:
+        return f"Port('{self.name}', {self.layout.dtype} {list(self.shape)})"
+
+
+class Ports(Mapping[str, Port]):
+    """Ports by name, in the order the function declares them; ``ports[0]`` works too."""
+
+    __slots__ = ("_by_name", "_kind", "_ordered")
+
+    def __init__(self, kind: str, ports: list[tuple[str, _core.Surface]]) -> None:
+        self._kind = kind
+        self._ordered = [Port(name, Surface._wrap(surface)) for name, surface in ports]
+        self._by_name = {port.name: port for port in self._ordered}
+
+    def __getitem__(self, key: str | int) -> Port:
+        if isinstance(key, int):
+            return self._ordered[key]
+        try:
+            return self._by_name[key]
+        except KeyError:
+            known = ", ".join(self._by_name) or "none"
+            raise KeyError(f"expected one of the {self._kind}s {known}, got {key!r}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._ordered)
+
+    def __repr__(self) -> str:
+        return f"Ports({self._ordered})"
+
+
+class Kernel:
+    """A compiled, loaded program with a surface for every input, output and state.
+
+    Made by :meth:`milane.Runtime.compile`. Write inputs through ``kernel.inputs[name].array``, call
+    :meth:`eval`, read ``kernel.outputs[name].array``; or call the kernel with arrays. Any thread may
+    use it; evaluations of one kernel queue up.
+    """
+
+    def __init__(
+        self,
+        session: _core.Session,
+        specialise: Callable[[Shapes], Kernel] | None = None,
+        flexible: frozenset[str] = frozenset(),
+    ) -> None:
+        self._session = session
+        self._specialise = specialise
+        self._flexible = flexible
+        self._inputs = Ports("input", session.inputs())
+        self._outputs = Ports("output", session.outputs())
+        self._states = Ports("state", session.states())
+
+    @property
+    def function(self) -> str:
+        """The name of the compiled function."""
+        return self._session.function
+
+    @property
+    def inputs(self) -> Ports:
+        """The inputs by name, in declaration order."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Ports:
+        """The outputs by name, in the order the function returns them."""
+        return self._outputs
+
+    @property
+    def states(self) -> Ports:
+        """The states by name; their surfaces keep their content between evaluations."""
+        return self._states
+
+    def eval(self) -> None:
+        """Run the program once over the kernel's own surfaces, without the GIL.
+
+        Raises:
+            ClosedError: the kernel is closed.
+            EvalError: the program found something wrong in its data (an index out of range).
+        """
+        self._session.eval()
+
+    def eval_with_stats(self, *, per_op: bool = False) -> EvalStats:
+        """Run once and return the times; ``per_op`` adds one entry per step (host only)."""
+        return self._session.eval_with_stats(per_op)
+
+    def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Kernel:
+        """Return the kernel of the same program for other shapes of its flexible inputs.
+
+        Kernels are planned once per set of shapes and kept. Inputs left out keep their shape.
+
+        Raises:
+            InvalidArgumentError: an unknown name, or a shape the program does not allow.
+        """
+        wanted = {name: port.shape for name, port in self._inputs.items()}
+        wanted |= {name: port.shape for name, port in self._states.items()}
+        wanted |= {name: tuple(int(d) for d in shape) for name, shape in shapes.items()}
+        if self._specialise is None:
+            raise InvalidArgumentError("with_shapes: expected a kernel made by Runtime.compile")
+        return self._specialise(wanted)
+
+    def __call__(self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
+        """Evaluate with these inputs; return new dense arrays by output name.
+
+        Inputs are given by name, or positionally in declaration order, and converted as
+        :meth:`Surface.write` does. An input that the program declares flexible may have another
+        shape than the kernel's: the plan for it is made once and kept.
+
+        Raises:
+            InvalidArgumentError: a missing or unknown input, or a shape that does not fit.
+            DTypeError: an element type that would lose meaning.
+        """
+        values = self._named(args, kwargs)
+        kernel = self._for(values)
+        for name, value in values.items():
+            try:
+                kernel._inputs[name].surface.write(value)
+            except (InvalidArgumentError, TypeError) as error:
+                raise _about_input(name, error) from None
+        kernel.eval()
+        return {name: port.surface.read() for name, port in kernel._outputs.items()}
+
+    def close(self) -> None:
+        """Release the program; idempotent. Views of its surfaces stay valid.
+
+        Raises:
+            EvalError: another thread is evaluating the kernel.
+        """
+        self._session.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` has been called."""
+        return self._session.closed
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        ins = ", ".join(f"{p.name}: {p.layout.dtype} {list(p.shape)}" for p in self._inputs.values())
+        outs = ", ".join(f"{p.name}: {p.layout.dtype} {list(p.shape)}" for p in self._outputs.values())
+        return f"Kernel({self.function}: ({ins}) -> ({outs}))"
+
+    def _named(
+        self, args: tuple[npt.ArrayLike, ...], kwargs: dict[str, npt.ArrayLike]
+    ) -> dict[str, npt.NDArray[Any]]:
+        names = list(self._inputs)
+        if len(args) > len(names):
+            raise InvalidArgumentError(
+                f"call: expected at most {len(names)} inputs ({', '.join(names)}), got {len(args)}"
+            )
+        given = dict(zip(names, args, strict=False))
+        for name, value in kwargs.items():
+            if name not in names:
+                known = ", ".join(names) or "none"
+                raise InvalidArgumentError(f"call: expected inputs among {known}, got {name}")
+            if name in given:
+                raise InvalidArgumentError(f"call: expected input {name} once, got it twice")
+            given[name] = value
+        missing = [name for name in names if name not in given]
+        if missing:
+            raise InvalidArgumentError(
+                f"call: expected inputs {', '.join(names)}, got none for {', '.join(missing)}"
+            )
+        return {name: np.asarray(given[name]) for name in names}
+
+    def _for(self, values: Mapping[str, npt.NDArray[Any]]) -> Kernel:
+        other = {
+            name: value.shape
+            for name, value in values.items()
+            if name in self._flexible and value.shape != self._inputs[name].shape
+        }
+        return self.with_shapes(other) if other else self
+
+
+def _about_input(name: str, error: Exception) -> Exception:
+    """The same error, saying which input it is about."""
+    renamed = type(error)(f"input {name}: {error}")
+    renamed.__dict__.update(error.__dict__)
+    return renamed

@@ -1,0 +1,49 @@
+"""What every test shares: the runtime under test, and where programs are found."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import milane
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+# The backends whose tests run here. The device's own is added where it exists.
+BACKENDS = ["host"]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of the backend under test."""
+    return str(request.param)
+
+
+@pytest.fixture
+def runtime(backend: str) -> Iterator[milane.Runtime]:
+    """An open runtime on the backend under test."""
+    with milane.open(backend) as opened:  # type: ignore[arg-type]
+        yield opened
+
+
+def corpus_folder() -> Path | None:
+    """The collection of programs by other authors, or None where it is not."""
+    folder = Path(os.environ.get("MILANE_CORPUS", ROOT.parent / "shared" / "corpus"))
+    return folder if (folder / "real").is_dir() else None
+
+
+NO_CORPUS = "the corpus folder is not here: set MILANE_CORPUS to one"
+
+
+@pytest.fixture
+def corpus() -> Path:
+    """The corpus folder; the test is skipped where there is none."""
+    folder = corpus_folder()
+    if folder is None:
+        pytest.skip(NO_CORPUS)
+    return folder

@@ -1,0 +1,96 @@
+"""Real models with their own weights: every intermediate value against float64."""
+
+from __future__ import annotations
+
+import wave
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+from tolerance import program_tolerance
+
+import milane
+
+DATA = Path(__file__).resolve().parent / "data"
+SILERO = "real/tmasolo0__MacOS_Voice_Input__Resources.silero_vad"
+SUPERPOINT = "printed/piyushmundhra__AutoNeRF__superpoint"
+
+
+def speech() -> np.ndarray:
+    """Synthetic speech, 16 kHz mono, in [-1, 1)."""
+    with wave.open(str(DATA / "speech.wav")) as f:
+        assert f.getframerate() == 16000
+        return np.frombuffer(f.readframes(f.getnframes()), "<i2").astype(np.float32) / 32768
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    """Grey rectangles on a ramp: corners for a corner detector to find."""
+    y, x = np.mgrid[0:height, 0:width]
+    image = 0.2 + 0.2 * x / width
+    rng = np.random.default_rng(7)
+    for _ in range(12):
+        top, left = rng.integers(0, height - 40), rng.integers(0, width - 40)
+        h, w = rng.integers(12, 40, 2)
+        inside = (y >= top) & (y < top + h) & (x >= left) & (x < left + w)
+        image = np.where(inside, rng.uniform(0.3, 1.0), image)
+    return image.astype(np.float32)
+
+
+def assert_every_step_agrees(path: Path, runtime: milane.Runtime, inputs: dict[str, np.ndarray]) -> int:
+    """Compare every float intermediate of the program with float64; return how many there were."""
+    text = path.read_text()
+    parsed = reference.parse(text)
+    function = parsed.function(None)
+    names = [n for op in function.operations if op.op != "const" for t, n in op.outputs if t.dtype in ("fp16", "fp32")]
+    exposed = milane.mil.parse(text)
+    exposed["main"].outputs = names
+    kernel = runtime.compile(
+        exposed, weight_files={"@model_path/weights/weight.bin": path.parent / "weights" / "weight.bin"}
+    )
+    got = kernel(**inputs)
+    wide = replace(parsed, functions=[replace(function, outputs=names)])
+    truth, limits = program_tolerance(wide, path.parent, inputs)
+    for name in names:
+        off = np.abs(got[name].astype(np.float64) - truth[name])
+        over = off - limits[name]
+        worst = np.unravel_index(np.argmax(over), over.shape)
+        assert over[worst] <= 0, f"{name} at {worst}: off by {off[worst]}, allowed {limits[name][worst]}"
+    return len(names)
+
+
+def _frames(audio: np.ndarray, size: int = 512) -> list[np.ndarray]:
+    return [audio[i : i + size][None] for i in range(0, len(audio) - size + 1, size)]
+
+
+def test_silero_vad_separates_speech_from_silence(corpus: Path, runtime: milane.Runtime) -> None:
+    kernel = runtime.compile(corpus / SILERO / "model.mil")
+    rng = np.random.default_rng(0)
+    quiet = rng.standard_normal(16000).astype(np.float32) * 1e-4
+    heard = [float(kernel(audio_chunk=f)["vad_probability"][0, 0]) for f in _frames(speech())]
+    unheard = [float(kernel(audio_chunk=f)["vad_probability"][0, 0]) for f in _frames(quiet)]
+    assert np.median(heard) > np.max(unheard)
+
+
+def test_silero_vad_agrees_with_float64_at_every_step(corpus: Path, runtime: milane.Runtime) -> None:
+    frames = _frames(speech())
+    loudest = max(frames, key=lambda f: float(np.abs(f).max()))
+    for frame in (loudest, np.zeros((1, 512), np.float32)):
+        assert assert_every_step_agrees(corpus / SILERO / "model.mil", runtime, {"audio_chunk": frame}) > 60
+
+
+def test_superpoint_agrees_with_float64_at_every_step(corpus: Path, runtime: milane.Runtime) -> None:
+    image = picture(240, 320)[None, None]
+    assert assert_every_step_agrees(corpus / SUPERPOINT / "model.mil", runtime, {"image": image}) > 20
+
+
+def test_superpoint_finds_the_corners_of_a_picture(corpus: Path, runtime: milane.Runtime) -> None:
+    kernel = runtime.compile(corpus / SUPERPOINT / "model.mil")
+
+    def strongest(image: np.ndarray) -> float:
+        semi = kernel(image=image[None, None])["semi"][0].astype(np.float64)
+        share = np.exp(semi - semi.max(0))
+        return float((share / share.sum(0))[:-1].max())  # the 65th channel means "no corner"
+
+    assert strongest(picture(240, 320)) > 10 * strongest(np.full((240, 320), 0.5, np.float32))
