@@ -35,19 +35,31 @@ class ProgramFile:
 
     def model_folder(self, scratch: Path) -> Path:
         """The folder of its weights: its own, or one with synthetic ones made under `scratch`."""
-        if (self.folder / "weights").is_dir() or "BLOBFILE" not in self.text:
+        if (self.folder / "weights" / "weight.bin").exists() or "BLOBFILE" not in self.text:
             return self.folder
         write_synthetic_weights(self.path, scratch, seed=1)
         return scratch
 
     def compile(self, runtime: milane.Runtime, scratch: Path, **options: object) -> milane.Kernel:
         """Compile it, with synthetic weights where its own are absent."""
-        folder = self.model_folder(scratch)
-        if folder == self.folder:
-            return runtime.compile(self.path, **options)
-        target = scratch / "model.mil"
-        target.write_text(self.text, encoding="utf-8")
-        return runtime.compile(target, **options)
+        path = self.path
+        if self.model_folder(scratch) != self.folder:
+            path = scratch / "model.mil"
+            path.write_text(self.text, encoding="utf-8")
+        function = milane.mil.parse(self.text).functions[0]
+        wanted = {"function": function.name, "shapes": _shapes(self.id, function)} | options
+        return runtime.compile(path, **wanted)
+
+
+def _shapes(program: str, function: milane.mil.Function) -> dict[str, list[int]]:
+    """Shapes for inputs without a usable default: printed packages lost theirs."""
+    if function.attributes and "FlexibleShapeInformation" in function.attributes:
+        return {"audio_signal": [1, 16000]} if "preprocessor" in program else {}
+    return {
+        i.name: [16 if d is None else d for d in i.type.shape]
+        for i in function.inputs
+        if i.type.kind == "tensor" and None in i.type.shape
+    }
 
 
 def own_programs() -> list[ProgramFile]:

@@ -50,7 +50,7 @@ def assert_every_step_agrees(path: Path, runtime: milane.Runtime, inputs: dict[s
         exposed, weight_files={"@model_path/weights/weight.bin": path.parent / "weights" / "weight.bin"}
     )
     got = kernel(**inputs)
-    wide = replace(parsed, functions=[replace(function, outputs=names)])
+    wide = replace(parsed, functions={function.name: replace(function, outputs=names)})
     truth, limits = program_tolerance(wide, path.parent, inputs)
     for name in names:
         off = np.abs(got[name].astype(np.float64) - truth[name])

@@ -225,7 +225,7 @@ def test_missing_weight_file_is_named_with_its_place(runtime: milane.Runtime, tm
         runtime.compile(tmp_path / "nowhere.mil")
 
 
-@pytest.mark.parametrize("path", ["@model_path/../secret.bin", "/etc/passwd", "weights/weight.bin"])
+@pytest.mark.parametrize("path", ["@model_path/../secret.bin", "/etc/passwd", "../secret.bin"])
 def test_weight_path_outside_the_model_is_refused(runtime: milane.Runtime, tmp_path: Path, path: str) -> None:
     file = tmp_path / "model.mil"
     file.write_text(AFFINE.replace("@model_path/weights/weight.bin", path))

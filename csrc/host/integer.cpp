@@ -1,4 +1,5 @@
 // Elementwise operations on integers: exact in 64 bits, wrapped to the result's type.
+#include <algorithm>
 #include <cstring>
 
 #include "core/error.h"
@@ -112,10 +113,24 @@ RunFn select_integers(const std::vector<Operand>& ins, const Operand& out) {
   };
 }
 
+// max(x, alpha); alpha is an integer written as one.
+RunFn threshold_integers(const Lowered& op, const Operand& in, const Operand& out) {
+  const Reader x(in, out.dims);
+  const auto alpha = static_cast<std::int64_t>(op.micro.p);
+  return [=](const Exec& exec) {
+    parallel_for(out.count(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        write_integer(out.dtype, exec.out<std::byte>(out), i, std::max(x.at(exec, i), alpha));
+      }
+    });
+  };
+}
+
 }  // namespace
 
 RunFn integer_elementwise(const Lowered& op, const std::vector<Operand>& ins, const Operand& out) {
   if (op.micro.op == MicroOp::kSelect) return select_integers(ins, out);
+  if (op.micro.op == MicroOp::kThreshold) return threshold_integers(op, ins[0], out);
   const Binary f = binary_of(op.micro.op);
   if (f == nullptr) return nullptr;
   const Reader x(ins[0], out.dims), y(ins.size() > 1 ? ins[1] : ins[0], out.dims);

@@ -310,7 +310,9 @@ class Lowering {
     for (const auto& [argument, ids] : arguments) {
       // The schema owns the name for good; the program may be edited or freed.
       node.inputs.emplace_back(mil::find_op(op.type)->arg(argument)->name, operands(ids));
-      for (ValueId id : ids) all_constant = all_constant && graph_.at(id).constant;
+      // These read a shape and no data: known at planning, whatever the data.
+      const bool shape_only = op.type == "shape" || argument == "ref_tensor";
+      for (ValueId id : ids) all_constant = all_constant && (shape_only || graph_.at(id).constant);
     }
     node.outputs = operands(outs);
     OpSite site(args, node.inputs, node.outputs);

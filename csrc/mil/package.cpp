@@ -76,15 +76,13 @@ Source read_source(const std::string& path) {
 }
 
 std::string resolve_weight_path(const std::string& mil_path, const std::string& model_folder) {
-  if (!mil_path.starts_with(kModelPath)) {
-    fail("BLOBFILE path \"" + mil_path + "\"", "expected a path that starts with @model_path/",
-         "weights are read only from the model's own folder");
-  }
   if (model_folder.empty()) {
     fail("BLOBFILE path \"" + mil_path + "\"", "expected a model folder, got a program without one",
          "give the weights, or open the program from its folder");
   }
-  const std::string inside = mil_path.substr(kModelPath.size());
+  // Handwritten programs leave the prefix out; their paths are inside the model's folder all the same.
+  const bool prefixed = mil_path.starts_with(kModelPath);
+  const std::string inside = prefixed ? mil_path.substr(kModelPath.size()) : mil_path;
   const fs::path relative(inside);
   bool outside = inside.empty() || relative.is_absolute() || inside.find('\0') != inside.npos;
   for (const auto& part : relative) outside = outside || part == "..";

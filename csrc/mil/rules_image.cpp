@@ -120,7 +120,10 @@ Types rule_crop_resize(const OpArgs& args) {
   if (!args.has("roi"))
     args.fail("x", "expected an argument `boxes` (ios17) or `roi`, got neither");
   check_rank(args, "roi", 5, 5);
-  return tensor_of(x.dtype, {args.dims("roi")[0], x.dims[0], x.dims[1], height, width});
+  // Five numbers per box name their image; four mean every image.
+  const auto& roi = args.dims("roi");
+  const auto images = roi[2] == 5 ? 1 : x.dims[0];
+  return tensor_of(x.dtype, {roi[0], images, x.dims[1], height, width});
 }
 
 // ios17 dropped score_threshold, the fourth output, and put the boxes last.

@@ -27,17 +27,15 @@ Types unknown_shape(const OpArgs& args, std::string_view shape, DType dtype) {
   return tensor_of(dtype, Dims(static_cast<std::size_t>(dims[0]), kUnknownDim));
 }
 
-// 0 keeps the dimension of x, one -1 takes what is left.
+// 0 keeps the dimension of x counted from the right, or is 1 beyond its rank (ios17; for equal ranks
+// the same as ios15); one -1 takes what is left.
 Dims reshaped(const OpArgs& args, const Dims& x, const std::vector<std::int64_t>& shape) {
   Dims out = shape;
   std::size_t free = out.size();
   for (std::size_t i = 0; i < out.size(); ++i) {
     if (out[i] == 0) {
-      if (i >= x.size()) {
-        args.fail("shape", "expected 0 only where x has a dimension, got " + to_string(shape) +
-                               " for x " + to_string(x));
-      }
-      out[i] = x[i];
+      const std::size_t from_right = out.size() - i;
+      out[i] = from_right <= x.size() ? x[x.size() - from_right] : 1;
     } else if (out[i] == -1) {
       if (free != out.size()) {
         args.fail("shape", "expected at most one -1 in shape, got two");
@@ -130,12 +128,8 @@ Types rule_squeeze(const OpArgs& args) {
   std::vector<bool> gone(x.dims.size(), false);
   if (args.has("axes")) {
     for (const auto axis : args.axes("axes", x.dims.size())) {
-      const auto size = x.dims[static_cast<std::size_t>(axis)];
-      if (!dims_agree(size, 1)) {
-        args.fail("axes", "expected size 1 along axis " + std::to_string(axis) + ", got " +
-                              std::to_string(size));
-      }
-      gone[static_cast<std::size_t>(axis)] = true;
+      // Axes of another size stay, as in PyTorch (ios15's documentation).
+      gone[static_cast<std::size_t>(axis)] = dims_agree(x.dims[static_cast<std::size_t>(axis)], 1);
     }
   } else {  // unknown dimensions count as larger than 1
     for (std::size_t i = 0; i < gone.size(); ++i) gone[i] = x.dims[i] == 1;

@@ -306,8 +306,8 @@ def _weight_files(options: CompileOptions) -> dict[str, bytes | str]:
 
 
 def _check_weight_path(path: str) -> None:
-    parts = path.split("/")
-    if parts[0] != "@model_path" or ".." in parts or len(parts) < 2:
+    # Some handwritten programs leave `@model_path/` out: any relative path is a name here.
+    if not path or path.startswith("/") or ".." in path.split("/"):
         raise InvalidArgumentError(
             f"weight_files: expected a path like {DEFAULT_WEIGHT_PATH}, got {path}"
         )

@@ -73,7 +73,9 @@ def op_transpose(x: Array, perm: Ints) -> Array:
 def op_concat(values: Sequence[Array], axis: Number, interleave: bool = False) -> Array:
     """One after the other along an axis, or element by element; scalars make a vector."""
     axis = int(scalar(axis))
-    parts = [np.atleast_1d(v) for v in values]
+    # Text may write a single value without parentheses.
+    given = [values] if isinstance(values, np.ndarray) else values
+    parts = [np.atleast_1d(v) for v in given]
     if not scalar(interleave):
         return np.concatenate(parts, axis=axis)
     axis %= parts[0].ndim

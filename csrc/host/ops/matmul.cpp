@@ -1,5 +1,6 @@
 // linear and matmul: packed constant weights where there are any.
 #include <algorithm>
+#include <array>
 
 #include "host/ops/operands.h"
 
@@ -56,6 +57,36 @@ Dims batch_strides(const Dims& dims, std::size_t batch_rank) {
   return out;
 }
 
+struct IntegerStrides {
+  std::int64_t x_row, x_column, y_row, y_column;
+};
+
+// out[batch, m, n] = x[batch, m, k] y[batch, k, n] in int32, wrapping; index arithmetic of programs,
+// never large.
+RunFn integer_matmul(const BatchedMatmul& op, const Operand& x, const Operand& y, const Operand& out,
+                     const IntegerStrides& s) {
+  return [=](const Exec& e) {
+    const auto [m, n, k] = std::array{op.shape.m, op.shape.n, op.shape.k};
+    for (std::int64_t b = 0; b < element_count(op.batch); ++b) {
+      std::int64_t rest = b, x_at = 0, y_at = 0;
+      for (std::size_t i = op.batch.size(); i-- > 0; rest /= op.batch[i]) {
+        x_at += rest % op.batch[i] * op.a_strides[i];
+        y_at += rest % op.batch[i] * op.b_strides[i];
+      }
+      const auto* const xs = e.in<std::uint32_t>(x) + x_at;
+      const auto* const ys = e.in<std::uint32_t>(y) + y_at;
+      auto* const to = e.out<std::uint32_t>(out) + b * m * n;
+      for (std::int64_t i = 0; i < m * n; ++i) {
+        std::uint32_t sum = 0;
+        for (std::int64_t l = 0; l < k; ++l) {
+          sum += xs[i / n * s.x_row + l * s.x_column] * ys[l * s.y_row + i % n * s.y_column];
+        }
+        to[i] = sum;
+      }
+    }
+  };
+}
+
 std::int64_t batch_count(const Dims& dims) {
   return element_count(Dims(dims.begin(), dims.end() - 2));
 }
@@ -74,7 +105,7 @@ RunFn op_linear(OpSite& site) {
 
 RunFn op_matmul(OpSite& site) {
   const Operand x = site.in("x"), y = site.in("y");
-  require_float(site, {x, y});
+  if (x.dtype != DType::kInt32) require_float(site, {x, y});
   Dims xd = x.dims, yd = y.dims;
   if (xd.size() == 1) xd = {1, xd[0]};
   if (yd.size() == 1) yd = {yd[0], 1};
@@ -84,7 +115,7 @@ RunFn op_matmul(OpSite& site) {
   const std::int64_t x_row = tx ? 1 : k, x_column = tx ? m : 1;
   const std::int64_t y_row = ty ? 1 : n, y_column = ty ? k : 1;  // of y as [k, n]
 
-  if (y.is_constant() && batch_count(yd) == 1 && (!tx || batch_count(xd) == 1)) {
+  if (x.dtype != DType::kInt32 && y.is_constant() && batch_count(yd) == 1 && (!tx || batch_count(xd) == 1)) {
     PackedOperand w(site, y, y_column, y_row, n, k);
     return packed_product(site, x, std::move(w), {}, batch_count(xd) * m, x_row, x_column);
   }
@@ -99,6 +130,9 @@ RunFn op_matmul(OpSite& site) {
       return i + d.size() < rank + 2 ? 1 : d[i + d.size() - rank - 2];
     };
     op.batch[i] = dim(xd) == 1 ? dim(yd) : dim(xd);
+  }
+  if (x.dtype == DType::kInt32) {
+    return integer_matmul(op, x, y, site.out(), {x_row, x_column, y_row, y_column});
   }
   const int slots = num_threads();
   const Scratch work = site.scratch(matmul_batched_bytes(op, slots));

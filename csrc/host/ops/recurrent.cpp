@@ -120,14 +120,14 @@ RunFn op_lstm(OpSite& site) {
 RunFn op_gru(OpSite& site) {
   RecurrentLayer l = layer(site, Cell::kGru, "");
   l.recurrent = activation(site, "recurrent_activation");
-  l.reset_after = site.args.boolean("reset_after");
   l.input_bias = floats(site, "input_bias");
   l.hidden_bias = floats(site, "bias");
-  if (!l.reset_after) {
-    const Operand hh = site.in("weight_hh");
-    const std::byte* const rows =
-        hh.constant + l.hidden * l.hidden * static_cast<std::int64_t>(dtype_size(hh.dtype));
-    l.weight_ho = PackedMatrix({hh.dtype, rows, l.hidden, 1}, l.hidden, l.hidden);
+  // The documented formula, o = act(W x + r * (R h) + b), keeps the bias out of the reset product:
+  // it may then be added on the input's side. reset_after means r * (R h + b), as in PyTorch.
+  if (!site.args.boolean("reset_after")) {
+    l.input_bias.resize(std::max(l.input_bias.size(), l.hidden_bias.size()), 0.0f);
+    for (std::size_t i = 0; i < l.hidden_bias.size(); ++i) l.input_bias[i] += l.hidden_bias[i];
+    l.hidden_bias.clear();
   }
   return run_layers(site, {{std::move(l), 0}});
 }

@@ -23,11 +23,9 @@ struct RecurrentLayer {
   std::int64_t length = 0, batch = 0, input = 0, hidden = 0;
   bool reverse = false;
   bool every_step = false;
-  bool reset_after = false;  // gru: the reset gate scales R h + b instead of h
   float clip = 0.0f;         // lstm: bound of the cell state, 0 for none
   Activation recurrent = nullptr, cell_input = nullptr, output = nullptr;
   PackedMatrix weight_ih, weight_hh;
-  PackedMatrix weight_ho;  // gru without reset_after: the output gate's rows of weight_hh
   std::vector<float> input_bias, hidden_bias;  // added to W x, and to R h; empty for none
   std::vector<float> peephole;                 // lstm: input, forget, output gate; empty for none
 

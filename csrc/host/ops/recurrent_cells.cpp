@@ -80,32 +80,24 @@ void lstm_cell(const RecurrentLayer& l, const float* x, const float* r, float* h
   }
 }
 
-// gates[batch][gates * hidden], from `first` on, = W h + bias with W of rows that begin there.
-void recurrent_product(const RecurrentLayer& l, const PackedMatrix& w, const float* h, float* gates,
-                       std::int64_t first, std::byte* product, int slots) {
-  const float* const bias = l.hidden_bias.empty() ? nullptr : l.hidden_bias.data() + first;
-  const OutputRef to{DType::kFp32, gates + first, l.gates() * l.hidden, nullptr, bias};
-  linear_packed({DType::kFp32, h, l.hidden, 1}, l.batch, w.view(), to, {product, slots});
+// m.gates[batch][gates * hidden] = R h + bias
+void recurrent_product(const RecurrentLayer& l, const Memory& m, int slots) {
+  const float* const bias = l.hidden_bias.empty() ? nullptr : l.hidden_bias.data();
+  const OutputRef to{DType::kFp32, m.gates, l.gates() * l.hidden, nullptr, bias};
+  linear_packed({DType::kFp32, m.h, l.hidden, 1}, l.batch, l.weight_hh.view(), to,
+                {m.product, slots});
 }
 
 void gru_step(const RecurrentLayer& l, const float* x, const Memory& m, int slots) {
   const std::int64_t n = l.hidden, rows = 3 * n;  // gates: reset, output, update
-  recurrent_product(l, l.weight_hh, m.h, m.gates, 0, m.product, slots);
-  if (!l.reset_after) {  // the output gate sees R (r * h)
-    for (std::int64_t b = 0; b < l.batch; ++b) {
-      for (std::int64_t j = 0; j < n; ++j) {
-        m.c[b * n + j] = l.recurrent(x[b * rows + j] + m.gates[b * rows + j]) * m.h[b * n + j];
-      }
-    }
-    recurrent_product(l, l.weight_ho, m.c, m.gates, n, m.product, slots);
-  }
+  recurrent_product(l, m, slots);
   for (std::int64_t b = 0; b < l.batch; ++b) {
     const float* const xb = x + b * rows;
     const float* const g = m.gates + b * rows;
     float* const h = m.h + b * n;
     for (std::int64_t j = 0; j < n; ++j) {
-      const float scaled = l.reset_after ? l.recurrent(xb[j] + g[j]) * g[n + j] : g[n + j];
-      const float o = l.output(xb[n + j] + scaled);
+      const float r = l.recurrent(xb[j] + g[j]);
+      const float o = l.output(xb[n + j] + r * g[n + j]);
       const float z = l.recurrent(xb[2 * n + j] + g[2 * n + j]);
       h[j] = (1.0f - z) * o + z * h[j];
     }
@@ -115,7 +107,7 @@ void gru_step(const RecurrentLayer& l, const float* x, const Memory& m, int slot
 void step(const RecurrentLayer& l, const float* x, const Memory& m, int slots) {
   if (l.cell == Cell::kGru) return gru_step(l, x, m, slots);
   const std::int64_t rows = l.gates() * l.hidden;
-  recurrent_product(l, l.weight_hh, m.h, m.gates, 0, m.product, slots);
+  recurrent_product(l, m, slots);
   for (std::int64_t b = 0; b < l.batch; ++b) {
     const float *const xb = x + b * rows, *const g = m.gates + b * rows;
     float* const h = m.h + b * l.hidden;
