@@ -8,7 +8,8 @@ namespace milane {
 
 BackendPtr open_backend(const std::string& name, std::string* why) {
   if (name != "auto" && name != "ane" && name != "host") {
-    throw Error(ErrorCode::kInvalidArgument, "backend: expected \"auto\", \"ane\" or \"host\", got \"" + name + "\"");
+    throw Error(ErrorCode::kInvalidArgument,
+                "backend: expected \"auto\", \"ane\" or \"host\", got \"" + name + "\"");
   }
   if (name == "host") {
     *why = "asked for";

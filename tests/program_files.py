@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+import milane
 from conftest import corpus_folder
 from synthblob import write_synthetic_weights
 
-import milane
-
 OWN = Path(__file__).resolve().parent / "programs" / "gen"
 # Not MIL: the parser must refuse them (tests/test_mil_errors.py says where).
-MALFORMED = {"luengnat__rustane__models.layer0.layer_0_fwd", "luengnat__rustane__models.layer0.layer_0_bwd"}
+MALFORMED = {
+    "luengnat__rustane__models.layer0.layer_0_fwd",
+    "luengnat__rustane__models.layer0.layer_0_bwd",
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ def _shapes(program: str, function: milane.mil.Function) -> dict[str, list[int]]
 
 def own_programs() -> list[ProgramFile]:
     """The programs in this repository."""
-    return [ProgramFile(f"gen/{d.name}", d) for d in sorted(OWN.iterdir()) if (d / "model.mil").exists()]
+    return [
+        ProgramFile(f"gen/{d.name}", d) for d in sorted(OWN.iterdir()) if (d / "model.mil").exists()
+    ]
 
 
 def corpus_programs(*kinds: str) -> list[ProgramFile]:

@@ -29,7 +29,7 @@ TEXT = """program(1.3)
             tensor<fp16, [1, 8]> e = concat(axis = axis, interleave = interleave, values = (c, d))[name = string("e")];
             tensor<fp16, [1, 8]> y = mul(x = e, y = fp16(0x1p-1))[name = string("y")];
         } -> (y);
-}"""  # noqa: E501
+}"""
 
 
 @pytest.fixture

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import wave
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
-import reference
-from tolerance import program_tolerance
 
 import milane
+from stepwise import check_every_step, float_results
 
 DATA = Path(__file__).resolve().parent / "data"
 SILERO = "real/tmasolo0__MacOS_Voice_Input__Resources.silero_vad"
@@ -38,26 +35,16 @@ def picture(height: int, width: int) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def assert_every_step_agrees(path: Path, runtime: milane.Runtime, inputs: dict[str, np.ndarray]) -> int:
-    """Compare every float intermediate of the program with float64; return how many there were."""
+def assert_every_step_agrees(
+    path: Path, runtime: milane.Runtime, inputs: dict[str, np.ndarray]
+) -> int:
+    """Hold every float result of the program to float64; return how many there were."""
     text = path.read_text()
-    parsed = reference.parse(text)
-    function = parsed.function(None)
-    names = [n for op in function.operations if op.op != "const" for t, n in op.outputs if t.dtype in ("fp16", "fp32")]
     exposed = milane.mil.parse(text)
-    exposed["main"].outputs = names
-    kernel = runtime.compile(
-        exposed, weight_files={"@model_path/weights/weight.bin": path.parent / "weights" / "weight.bin"}
-    )
-    got = kernel(**inputs)
-    wide = replace(parsed, functions={function.name: replace(function, outputs=names)})
-    truth, limits = program_tolerance(wide, path.parent, inputs)
-    for name in names:
-        off = np.abs(got[name].astype(np.float64) - truth[name])
-        over = off - limits[name]
-        worst = np.unravel_index(np.argmax(over), over.shape)
-        assert over[worst] <= 0, f"{name} at {worst}: off by {off[worst]}, allowed {limits[name][worst]}"
-    return len(names)
+    exposed["main"].outputs = float_results(text)
+    weights = {"@model_path/weights/weight.bin": path.parent / "weights" / "weight.bin"}
+    with runtime.compile(exposed, weight_files=weights) as kernel:
+        return check_every_step(text, path.parent, inputs, kernel(**inputs))
 
 
 def _frames(audio: np.ndarray, size: int = 512) -> list[np.ndarray]:
@@ -73,16 +60,25 @@ def test_silero_vad_separates_speech_from_silence(corpus: Path, runtime: milane.
     assert np.median(heard) > np.max(unheard)
 
 
-def test_silero_vad_agrees_with_float64_at_every_step(corpus: Path, runtime: milane.Runtime) -> None:
+def test_silero_vad_agrees_with_float64_at_every_step(
+    corpus: Path, runtime: milane.Runtime
+) -> None:
     frames = _frames(speech())
     loudest = max(frames, key=lambda f: float(np.abs(f).max()))
     for frame in (loudest, np.zeros((1, 512), np.float32)):
-        assert assert_every_step_agrees(corpus / SILERO / "model.mil", runtime, {"audio_chunk": frame}) > 60
+        assert (
+            assert_every_step_agrees(corpus / SILERO / "model.mil", runtime, {"audio_chunk": frame})
+            > 60
+        )
 
 
-def test_superpoint_agrees_with_float64_at_every_step(corpus: Path, runtime: milane.Runtime) -> None:
+def test_superpoint_agrees_with_float64_at_every_step(
+    corpus: Path, runtime: milane.Runtime
+) -> None:
     image = picture(240, 320)[None, None]
-    assert assert_every_step_agrees(corpus / SUPERPOINT / "model.mil", runtime, {"image": image}) > 20
+    assert (
+        assert_every_step_agrees(corpus / SUPERPOINT / "model.mil", runtime, {"image": image}) > 20
+    )
 
 
 def test_superpoint_finds_the_corners_of_a_picture(corpus: Path, runtime: milane.Runtime) -> None:

@@ -21,7 +21,7 @@ def program(inputs: str, body: str, outputs: str) -> str:
 
 DOUBLE = program(
     "tensor<fp16, [1, 3, 1, 5]> x",
-    "            tensor<fp16, [1, 3, 1, 5]> y = add(x = x, y = x)[name = string(\"y\")];",
+    '            tensor<fp16, [1, 3, 1, 5]> y = add(x = x, y = x)[name = string("y")];',
     "y",
 )
 AFFINE = program(
@@ -80,7 +80,8 @@ def test_probe_tells_the_machine_and_never_raises() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "size", "stride"), [(1, 2, 64), (32, 2, 64), (33, 2, 128), (16, 4, 64), (17, 4, 128), (65, 1, 128)]
+    ("width", "size", "stride"),
+    [(1, 2, 64), (32, 2, 64), (33, 2, 128), (16, 4, 64), (17, 4, 128), (65, 1, 128)],
 )
 def test_rows_are_padded_to_64_bytes(width: int, size: int, stride: int) -> None:
     assert milane.row_stride_for(width, size) == stride
@@ -130,7 +131,9 @@ def test_padding_between_rows_is_never_read(runtime: milane.Runtime) -> None:
 
 def test_surface_write_rounds_float32_to_nearest_even() -> None:
     surface = milane.Surface([2, 3])
-    values = np.array([[1 + 2.0**-11, 1 + 3 * 2.0**-11, 70000], [2.0**-25, -(2.0**-24), np.nan]], np.float32)
+    values = np.array(
+        [[1 + 2.0**-11, 1 + 3 * 2.0**-11, 70000], [2.0**-25, -(2.0**-24), np.nan]], np.float32
+    )
     surface.write(values)
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(surface.read(), values.astype(np.float16))
@@ -175,7 +178,9 @@ def test_text_bytes_program_and_file_compile_alike(runtime: milane.Runtime, tmp_
     assert runtime.compile_count == 5
 
 
-def test_weights_come_from_bytes_files_or_the_models_folder(runtime: milane.Runtime, tmp_path: Path) -> None:
+def test_weights_come_from_bytes_files_or_the_models_folder(
+    runtime: milane.Runtime, tmp_path: Path
+) -> None:
     blob = weights([1, 2, 3, 4])
     folder = tmp_path / "model"
     (folder / "weights").mkdir(parents=True)
@@ -199,13 +204,18 @@ def test_mlmodelc_directory_compiles(runtime: milane.Runtime, tmp_path: Path) ->
     package = tmp_path / "double.mlmodelc"
     package.mkdir()
     (package / "model.mil").write_text(DOUBLE)
-    for source in (package, milane.CompileOptions(model_type=milane.ModelType.PACKAGE, package_path=package)):
+    for source in (
+        package,
+        milane.CompileOptions(model_type=milane.ModelType.PACKAGE, package_path=package),
+    ):
         assert runtime.compile(source)(np.ones((1, 3, 1, 5)))["y"].sum() == 30
 
 
 def test_one_function_of_several_is_picked(runtime: milane.Runtime) -> None:
     one = DOUBLE[DOUBLE.index("    func") : DOUBLE.rindex("}")]
-    text = "program(1.3)\n{\n" + one.replace("main", "first") + one.replace("main", "second") + "}\n"
+    text = (
+        "program(1.3)\n{\n" + one.replace("main", "first") + one.replace("main", "second") + "}\n"
+    )
     assert runtime.compile(text, function="second").function == "second"
     with pytest.raises(milane.InvalidArgumentError, match="first, second"):
         runtime.compile(text)
@@ -213,7 +223,9 @@ def test_one_function_of_several_is_picked(runtime: milane.Runtime) -> None:
         runtime.compile(text, function="third")
 
 
-def test_missing_weight_file_is_named_with_its_place(runtime: milane.Runtime, tmp_path: Path) -> None:
+def test_missing_weight_file_is_named_with_its_place(
+    runtime: milane.Runtime, tmp_path: Path
+) -> None:
     with pytest.raises(milane.ModelFileError, match="weight.bin") as caught:
         runtime.compile(AFFINE)
     assert caught.value.line == 4
@@ -226,7 +238,9 @@ def test_missing_weight_file_is_named_with_its_place(runtime: milane.Runtime, tm
 
 
 @pytest.mark.parametrize("path", ["@model_path/../secret.bin", "/etc/passwd", "../secret.bin"])
-def test_weight_path_outside_the_model_is_refused(runtime: milane.Runtime, tmp_path: Path, path: str) -> None:
+def test_weight_path_outside_the_model_is_refused(
+    runtime: milane.Runtime, tmp_path: Path, path: str
+) -> None:
     file = tmp_path / "model.mil"
     file.write_text(AFFINE.replace("@model_path/weights/weight.bin", path))
     with pytest.raises(milane.ModelFileError):
@@ -250,9 +264,13 @@ def test_blob_that_is_not_what_the_program_says_is_refused(runtime: milane.Runti
         runtime.compile(AFFINE, weight_blob=weights([1, 2, 3, 4])[:130])
 
 
-def test_operation_without_implementation_is_refused_with_its_place(runtime: milane.Runtime) -> None:
+def test_operation_without_implementation_is_refused_with_its_place(
+    runtime: milane.Runtime,
+) -> None:
     text = program(
-        "tensor<fp32, [4]> x", "            tensor<int32, [?, 1]> y = non_zero(x = x)[name = string(\"y\")];", "y"
+        "tensor<fp32, [4]> x",
+        '            tensor<int32, [?, 1]> y = non_zero(x = x)[name = string("y")];',
+        "y",
     )
     with pytest.raises(milane.UnsupportedOpError, match="non_zero") as caught:
         runtime.compile(text)
@@ -293,7 +311,7 @@ def test_editing_a_program_does_not_change_its_kernel(runtime: milane.Runtime) -
 def test_call_takes_names_or_positions(runtime: milane.Runtime) -> None:
     text = program(
         "tensor<fp16, [2]> b, tensor<fp16, [2]> a",
-        "            tensor<fp16, [2]> y = sub(x = a, y = b)[name = string(\"y\")];",
+        '            tensor<fp16, [2]> y = sub(x = a, y = b)[name = string("y")];',
         "y",
     )
     kernel = runtime.compile(text)
@@ -311,7 +329,11 @@ def test_call_takes_names_or_positions(runtime: milane.Runtime) -> None:
         ((0, 0), {}, "at most 1 inputs"),
         ((0,), {"x": 0}, "x once"),
         ((np.zeros((1, 3, 5)),), {}, r"expected shape \[1, 3, 1, 5\], got \[1, 3, 5\]"),
-        ((np.zeros((1, 3, 1, 5), int),), {}, "input x: write: expected an array of fp16, got int64"),
+        (
+            (np.zeros((1, 3, 1, 5), int),),
+            {},
+            "input x: write: expected an array of fp16, got int64",
+        ),
     ],
 )
 def test_wrong_call_says_what_was_expected(
@@ -343,7 +365,12 @@ def test_output_that_is_an_input_a_constant_or_returned_twice(runtime: milane.Ru
         "x, c, y, z, v",
     )
     out = runtime.compile(text)(x=[10.0, 20.0, 30.0])
-    for name, want in {"x": [10, 20, 30], "c": [1, 2, 3], "y": [11, 22, 33], "z": [11, 22, 33]}.items():
+    for name, want in {
+        "x": [10, 20, 30],
+        "c": [1, 2, 3],
+        "y": [11, 22, 33],
+        "z": [11, 22, 33],
+    }.items():
         np.testing.assert_array_equal(out[name], want)
     np.testing.assert_array_equal(out["v"], [[11], [22], [33]])
 
@@ -364,7 +391,11 @@ def test_flexible_input_starts_at_its_default_and_takes_others(runtime: milane.R
 
 @pytest.mark.parametrize(
     ("shapes", "message"),
-    [({"x": (7, 4)}, r"axis 0 in \[1, 6\]"), ({"x": (2, 5)}, r"fits \[\?, 4\]"), ({"y": (1,)}, "got y")],
+    [
+        ({"x": (7, 4)}, r"axis 0 in \[1, 6\]"),
+        ({"x": (2, 5)}, r"fits \[\?, 4\]"),
+        ({"y": (1,)}, "got y"),
+    ],
 )
 def test_shape_the_program_does_not_allow_is_refused(
     runtime: milane.Runtime, shapes: dict[str, tuple[int, ...]], message: str
@@ -374,9 +405,7 @@ def test_shape_the_program_does_not_allow_is_refused(
 
 
 def test_enumerated_shapes_allow_no_other(runtime: milane.Runtime) -> None:
-    info = (
-        'EnumeratedShapes", {{"543d0f94", {{"x", [1, 4]}}}, {"12ab", {{"x", [5, 4]}}}}))'
-    )
+    info = 'EnumeratedShapes", {{"543d0f94", {{"x", [1, 4]}}}, {"12ab", {{"x", [5, 4]}}}}))'
     start, end = FLEXIBLE.index("[FlexibleShape"), FLEXIBLE.index(")))]") + 4
     kind = "tuple<tuple<string, dict<string, tensor<int32, [?]>>>, tuple<string, dict<string, dict<string, tensor<int32, [?]>>>>>"
     text = (
@@ -440,7 +469,9 @@ def test_closed_kernel_raises_and_its_views_stay_valid(runtime: milane.Runtime) 
 def _matmul(size: int) -> str:
     t = f"tensor<fp16, [{size}, {size}]>"
     return program(
-        f"{t} x", f"            {t} y = matmul(x = x, y = x, transpose_x = bool(false), transpose_y = bool(false))[name = string(\"y\")];", "y"
+        f"{t} x",
+        f'            {t} y = matmul(x = x, y = x, transpose_x = bool(false), transpose_y = bool(false))[name = string("y")];',
+        "y",
     )
 
 
@@ -454,7 +485,7 @@ def test_closing_while_another_thread_evaluates_is_an_error(runtime: milane.Runt
                 kernel.eval()
         except milane.ClosedError:
             pass
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             failures.append(error)
 
     thread = threading.Thread(target=evaluate)

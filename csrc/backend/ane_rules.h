@@ -27,9 +27,9 @@ using QuirkSet = std::bitset<kQuirkCount>;
 
 struct QuirkRule {
   Quirk id;
-  std::string_view name;        // how Python and the docs call it
+  std::string_view name;  // how Python and the docs call it
   std::string_view effect;
-  std::string_view scope;       // "all", or the chips it was seen on
+  std::string_view scope;  // "all", or the chips it was seen on
   std::string_view source;
   std::string_view confidence;  // "several sources" or "one source"
 };

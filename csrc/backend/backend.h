@@ -15,8 +15,8 @@
 
 namespace milane {
 
-// fp16: every fp16 result is rounded to half. fp32: fp16 tensors are held as fp32 and never rounded,
-// to locate drift. ane: fp16 plus the published quirks of the device that `quirks` names.
+// fp16: every fp16 result is rounded to half. fp32: fp16 tensors are held as fp32 and never
+// rounded, to locate drift. ane: fp16 plus the published quirks of the device that `quirks` names.
 enum class Numerics : std::uint8_t { kFp16, kFp32, kAne };
 
 struct CompileOptions {

@@ -25,7 +25,8 @@ Session::Session(BackendPtr backend, KernelPtr kernel)
 std::unique_lock<std::mutex> Session::begin() {
   std::unique_lock lock(mutex_);
   if (closed()) {
-    throw Error(ErrorCode::kClosed, "eval: expected an open kernel, got a closed one").during("eval");
+    throw Error(ErrorCode::kClosed, "eval: expected an open kernel, got a closed one")
+        .during("eval");
   }
   return lock;
 }
@@ -43,7 +44,8 @@ EvalStats Session::eval_with_stats(bool per_op) {
 void Session::close() {
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock.owns_lock()) {
-    throw Error(ErrorCode::kEval, "close: expected an idle kernel, got one that another thread evaluates",
+    throw Error(ErrorCode::kEval,
+                "close: expected an idle kernel, got one that another thread evaluates",
                 "wait for the evaluation to return, then close")
         .during("close");
   }

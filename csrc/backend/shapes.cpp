@@ -11,7 +11,8 @@ namespace {
 Dims dims_of(const mil::Value& v, std::int64_t from = 0, std::int64_t n = -1) {
   Dims d;
   const std::int64_t count = n < 0 ? v.count() : n;
-  for (std::int64_t i = 0; i < count; ++i) d.push_back(v.integer(static_cast<std::size_t>(from + i)));
+  for (std::int64_t i = 0; i < count; ++i)
+    d.push_back(v.integer(static_cast<std::size_t>(from + i)));
   return d;
 }
 
@@ -70,7 +71,8 @@ Flexibility read_flexibility(const mil::Function& function) {
   return f;
 }
 
-[[noreturn]] void fail(const std::string& input, const std::string& message, const std::string& hint = {}) {
+[[noreturn]] void fail(const std::string& input, const std::string& message,
+                       const std::string& hint = {}) {
   throw Error(ErrorCode::kInvalidArgument, "input " + input + ": " + message, hint);
 }
 
@@ -116,16 +118,20 @@ std::map<std::string, Dims> concrete_shapes(const mil::Function& function,
     if (const auto r = requested.find(input.name); r != requested.end()) {
       shape = r->second;
       if (!fits(declared, shape)) {
-        fail(input.name, "expected a shape that fits " + to_string(declared) + ", got " + to_string(shape));
+        fail(input.name,
+             "expected a shape that fits " + to_string(declared) + ", got " + to_string(shape));
       }
       check_range(input.name, shape, f);
       check_enumerated(input.name, shape, f);
-    } else if (const auto d = f.defaults.find(input.name); !is_static(declared) && d != f.defaults.end()) {
+    } else if (const auto d = f.defaults.find(input.name);
+               !is_static(declared) && d != f.defaults.end()) {
       shape = d->second;
       if (!fits(declared, shape)) {
-        fail(input.name, "expected a default shape that fits " + to_string(declared) + ", got " + to_string(shape));
+        fail(input.name, "expected a default shape that fits " + to_string(declared) + ", got " +
+                             to_string(shape));
       }
-    } else if (const auto e = f.enumerated.find(input.name); !is_static(declared) && e != f.enumerated.end()) {
+    } else if (const auto e = f.enumerated.find(input.name);
+               !is_static(declared) && e != f.enumerated.end()) {
       shape = e->second.front();
     }
     if (!is_static(shape)) {
@@ -137,9 +143,10 @@ std::map<std::string, Dims> concrete_shapes(const mil::Function& function,
   for (const auto& [name, shape] : requested) {
     if (!shapes.contains(name)) {
       std::string known;
-      for (const auto& input : function.body.inputs) known += (known.empty() ? "" : ", ") + input.name;
-      throw Error(ErrorCode::kInvalidArgument, "shapes: expected an input of " + function.name + " (" +
-                                                   known + "), got " + name);
+      for (const auto& input : function.body.inputs)
+        known += (known.empty() ? "" : ", ") + input.name;
+      throw Error(ErrorCode::kInvalidArgument, "shapes: expected an input of " + function.name +
+                                                   " (" + known + "), got " + name);
     }
   }
   return shapes;

@@ -48,10 +48,10 @@ WeightData WeightSet::find(const mil::Program& program, const mil::Value& value)
     const blob::Record record = file->record_at(value.blob_offset);
     const std::int64_t count = element_count(value.type.dims);
     if (record.dtype != value.type.dtype || record.count != count) {
-      throw Error(ErrorCode::kBlob,
-                  value.blob_path + ": record at offset " + std::to_string(value.blob_offset) +
-                      ": expected " + describe(value.type.dtype, count) + ", got " +
-                      describe(record.dtype, record.count));
+      throw Error(ErrorCode::kBlob, value.blob_path + ": record at offset " +
+                                        std::to_string(value.blob_offset) + ": expected " +
+                                        describe(value.type.dtype, count) + ", got " +
+                                        describe(record.dtype, record.count));
     }
     return {record.data.data(), record.data.size(), record.owner ? record.owner : file};
   } catch (const Error& e) {

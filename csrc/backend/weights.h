@@ -35,7 +35,8 @@ class WeightSet {
   WeightData find(const mil::Program& program, const mil::Value& value) const;
 
  private:
-  std::shared_ptr<const blob::BlobFile> open(const mil::Program& program, const mil::Value& value) const;
+  std::shared_ptr<const blob::BlobFile> open(const mil::Program& program,
+                                             const mil::Value& value) const;
 
   std::string model_folder_;
   mutable std::map<std::string, std::shared_ptr<const blob::BlobFile>> files_;

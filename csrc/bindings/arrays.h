@@ -12,20 +12,32 @@ namespace milane::bindings {
 inline pybind11::dtype numpy_dtype(DType t) {
   namespace py = pybind11;
   switch (t) {
-    case DType::kBool: return py::dtype("?");
-    case DType::kFp16: return py::dtype("e");
-    case DType::kFp32: return py::dtype("f");
-    case DType::kFp64: return py::dtype("d");
+    case DType::kBool:
+      return py::dtype("?");
+    case DType::kFp16:
+      return py::dtype("e");
+    case DType::kFp32:
+      return py::dtype("f");
+    case DType::kFp64:
+      return py::dtype("d");
     case DType::kBf16:
-    case DType::kUInt16: return py::dtype("u2");
+    case DType::kUInt16:
+      return py::dtype("u2");
     case DType::kInt4:
-    case DType::kInt8: return py::dtype("i1");
-    case DType::kInt16: return py::dtype("i2");
-    case DType::kInt32: return py::dtype("i4");
-    case DType::kInt64: return py::dtype("i8");
-    case DType::kUInt32: return py::dtype("u4");
-    case DType::kUInt64: return py::dtype("u8");
-    default: return py::dtype("u1");
+    case DType::kInt8:
+      return py::dtype("i1");
+    case DType::kInt16:
+      return py::dtype("i2");
+    case DType::kInt32:
+      return py::dtype("i4");
+    case DType::kInt64:
+      return py::dtype("i8");
+    case DType::kUInt32:
+      return py::dtype("u4");
+    case DType::kUInt64:
+      return py::dtype("u8");
+    default:
+      return py::dtype("u1");
   }
 }
 
@@ -49,8 +61,8 @@ inline DType dtype_of(const pybind11::object& o) {
     if (size == 4) return s ? DType::kInt32 : DType::kUInt32;
     if (size == 8) return s ? DType::kInt64 : DType::kUInt64;
   }
-  throw Error(ErrorCode::kDType, "dtype: expected a MIL or NumPy numeric type, got " +
-                                     py::str(o).cast<std::string>());
+  throw Error(ErrorCode::kDType,
+              "dtype: expected a MIL or NumPy numeric type, got " + py::str(o).cast<std::string>());
 }
 
 }  // namespace milane::bindings

@@ -48,12 +48,16 @@ py::tuple as_tuple(const Dims& dims) {
 }
 
 void bind_layout(py::module_& m) {
-  py::class_<TensorLayout>(m, "TensorLayout",
-                           "How a tensor lies in a surface: rows (the last axis) padded to 64 bytes, planes dense.")
-      .def(py::init([](const Dims& shape, const py::object& dtype) { return TensorLayout(dtype_of(dtype), shape); }),
+  py::class_<TensorLayout>(
+      m, "TensorLayout",
+      "How a tensor lies in a surface: rows (the last axis) padded to 64 bytes, planes dense.")
+      .def(py::init([](const Dims& shape, const py::object& dtype) {
+             return TensorLayout(dtype_of(dtype), shape);
+           }),
            py::arg("shape"), py::arg("dtype") = "fp16")
       .def_property_readonly("shape", [](const TensorLayout& l) { return as_tuple(l.shape()); })
-      .def_property_readonly("dtype", [](const TensorLayout& l) { return std::string(dtype_name(l.dtype())); })
+      .def_property_readonly(
+          "dtype", [](const TensorLayout& l) { return std::string(dtype_name(l.dtype())); })
       .def_property_readonly("channels", &TensorLayout::channels)
       .def_property_readonly("height", &TensorLayout::height)
       .def_property_readonly("width", &TensorLayout::width)
@@ -68,9 +72,10 @@ void bind_layout(py::module_& m) {
       .def("__eq__", [](const TensorLayout& a, const TensorLayout& b) { return a == b; })
       .def("__hash__", [](const TensorLayout& l) { return py::hash(as_tuple(l.shape())); })
       .def("__repr__", [](const TensorLayout& l) {
-        return "TensorLayout(shape=" + to_string(l.shape()) + ", dtype=" + std::string(dtype_name(l.dtype())) +
-               ", row_stride=" + std::to_string(l.row_stride()) + ", alloc_size=" + std::to_string(l.alloc_size()) +
-               ")";
+        return "TensorLayout(shape=" + to_string(l.shape()) +
+               ", dtype=" + std::string(dtype_name(l.dtype())) +
+               ", row_stride=" + std::to_string(l.row_stride()) +
+               ", alloc_size=" + std::to_string(l.alloc_size()) + ")";
       });
 }
 

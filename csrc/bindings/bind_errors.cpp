@@ -11,16 +11,28 @@ namespace milane::bindings {
 namespace {
 
 // In the order of ErrorCode.
-constexpr std::array<const char*, 17> kClasses{
-    "InvalidArgumentError", "DTypeError",   "MILSyntaxError",          "MILVerifyError",
-    "UnsupportedOpError",   "CompileError", "CompileBudgetExhaustedError", "BlobError",
-    "ModelFileError",       "NoANEError",   "MapFailedError",          "UnsupportedSelectorError",
-    "ModelLoadError",       "EvalError",    "UnsupportedLayoutError",  "UnsupportedError",
-    "ClosedError"};
+constexpr std::array<const char*, 17> kClasses{"InvalidArgumentError",
+                                               "DTypeError",
+                                               "MILSyntaxError",
+                                               "MILVerifyError",
+                                               "UnsupportedOpError",
+                                               "CompileError",
+                                               "CompileBudgetExhaustedError",
+                                               "BlobError",
+                                               "ModelFileError",
+                                               "NoANEError",
+                                               "MapFailedError",
+                                               "UnsupportedSelectorError",
+                                               "ModelLoadError",
+                                               "EvalError",
+                                               "UnsupportedLayoutError",
+                                               "UnsupportedError",
+                                               "ClosedError"};
 static_assert(static_cast<std::size_t>(ErrorCode::kClosed) + 1 == kClasses.size());
 
 void raise(const Error& e) {
-  const py::object cls = py::module_::import("milane.errors").attr(kClasses[static_cast<std::size_t>(e.code())]);
+  const py::object cls =
+      py::module_::import("milane.errors").attr(kClasses[static_cast<std::size_t>(e.code())]);
   py::object value = cls(py::str(e.what()));
   value.attr("op") = e.stage();
   value.attr("cls") = e.device_class();

@@ -10,7 +10,6 @@ namespace py = pybind11;
 
 namespace milane::bindings {
 
-
 namespace {
 
 using mil::ArgSchema;

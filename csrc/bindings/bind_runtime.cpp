@@ -16,7 +16,8 @@ Numerics numerics_of(const std::string& name) {
   if (name == "fp16") return Numerics::kFp16;
   if (name == "fp32") return Numerics::kFp32;
   if (name == "ane") return Numerics::kAne;
-  throw Error(ErrorCode::kInvalidArgument, "numerics: expected \"fp16\", \"fp32\" or \"ane\", got \"" + name + "\"");
+  throw Error(ErrorCode::kInvalidArgument,
+              "numerics: expected \"fp16\", \"fp32\" or \"ane\", got \"" + name + "\"");
 }
 
 QuirkSet quirks_of(const std::vector<std::string>& names) {
@@ -30,7 +31,9 @@ QuirkSet quirks_of(const std::vector<std::string>& names) {
       set.set(static_cast<std::size_t>(rule.id));
       found = true;
     }
-    if (!found) throw Error(ErrorCode::kInvalidArgument, "quirks: expected names among " + known + ", got " + name);
+    if (!found)
+      throw Error(ErrorCode::kInvalidArgument,
+                  "quirks: expected names among " + known + ", got " + name);
   }
   return set;
 }
@@ -64,7 +67,8 @@ WeightSet weights_of(const std::string& folder, const std::map<std::string, py::
 }
 
 std::shared_ptr<Session> compile(const OpenBackend& self, const mil::ProgramPtr& program,
-                                 const std::string& model_folder, const std::map<std::string, py::object>& files,
+                                 const std::string& model_folder,
+                                 const std::map<std::string, py::object>& files,
                                  const std::string& function, const std::string& numerics,
                                  const std::optional<std::vector<std::string>>& quirks,
                                  const std::map<std::string, Dims>& shapes, bool fuse) {
@@ -81,7 +85,8 @@ std::shared_ptr<Session> compile(const OpenBackend& self, const mil::ProgramPtr&
 
 py::list ports(const std::vector<Port>& ports, const std::vector<SurfacePtr>& surfaces) {
   py::list all;
-  for (std::size_t i = 0; i < ports.size(); ++i) all.append(py::make_tuple(ports[i].name, surfaces[i]));
+  for (std::size_t i = 0; i < ports.size(); ++i)
+    all.append(py::make_tuple(ports[i].name, surfaces[i]));
   return all;
 }
 
@@ -94,8 +99,9 @@ void bind_info(py::module_& m) {
       .def_readonly("build_version", &DeviceInfo::build_version)
       .def_readonly("is_vm", &DeviceInfo::is_vm)
       .def("__repr__", [](const DeviceInfo& d) {
-        return std::string("DeviceInfo(has_ane=") + (d.has_ane ? "True" : "False") + ", architecture='" +
-               d.architecture + "', product='" + d.product + "', build_version='" + d.build_version + "')";
+        return std::string("DeviceInfo(has_ane=") + (d.has_ane ? "True" : "False") +
+               ", architecture='" + d.architecture + "', product='" + d.product +
+               "', build_version='" + d.build_version + "')";
       });
   py::class_<StepTime>(m, "StepTime", "One step of an evaluation.")
       .def_readonly("op", &StepTime::op)
@@ -118,9 +124,12 @@ void bind_runtime(py::module_& m) {
       .def_readonly("why", &OpenBackend::why)
       .def_property_readonly("info", [](const OpenBackend& b) { return b.backend->info(); })
       .def("make_surface",
-           [](const OpenBackend& b, const TensorLayout& layout) { return b.backend->make_surface(layout); })
-      .def("compile", &compile, py::arg("program"), py::kw_only(), py::arg("model_folder"), py::arg("files"),
-           py::arg("function"), py::arg("numerics"), py::arg("quirks"), py::arg("shapes"), py::arg("fuse"));
+           [](const OpenBackend& b, const TensorLayout& layout) {
+             return b.backend->make_surface(layout);
+           })
+      .def("compile", &compile, py::arg("program"), py::kw_only(), py::arg("model_folder"),
+           py::arg("files"), py::arg("function"), py::arg("numerics"), py::arg("quirks"),
+           py::arg("shapes"), py::arg("fuse"));
   m.def("open_backend", [](const std::string& name) {
     OpenBackend b;
     b.backend = open_backend(name, &b.why);

@@ -24,7 +24,8 @@ py::array view_of(const py::object& self) {
   const SurfacePtr s = self.cast<SurfacePtr>();
   const TensorLayout& l = s->layout();
   const Dims strides = l.strides();
-  return py::array(numpy_dtype(l.dtype()), std::vector<py::ssize_t>(l.shape().begin(), l.shape().end()),
+  return py::array(numpy_dtype(l.dtype()),
+                   std::vector<py::ssize_t>(l.shape().begin(), l.shape().end()),
                    std::vector<py::ssize_t>(strides.begin(), strides.end()),
                    reinterpret_cast<const void*>(s->lock(true)), self);
 }
@@ -37,8 +38,9 @@ bool takes(DType surface, char kind) {
 }
 
 [[noreturn]] void wrong_dtype(const Surface& s, const py::array& a) {
-  throw Error(ErrorCode::kDType, "write: expected an array of " + std::string(dtype_name(s.layout().dtype())) +
-                                     ", got " + py::str(a.dtype()).cast<std::string>(),
+  throw Error(ErrorCode::kDType,
+              "write: expected an array of " + std::string(dtype_name(s.layout().dtype())) +
+                  ", got " + py::str(a.dtype()).cast<std::string>(),
               "convert it first, for example with array.astype(...)");
 }
 
@@ -73,7 +75,8 @@ void write(Surface& s, const py::array& values) {
   if (is_integer(l.dtype()) && !same.is(values) &&
       !py::module_::import("numpy").attr("array_equal")(same, values).cast<bool>()) {
     throw Error(ErrorCode::kInvalidArgument, "write: expected integers that fit " +
-                                                 std::string(dtype_name(l.dtype())) + ", got larger ones");
+                                                 std::string(dtype_name(l.dtype())) +
+                                                 ", got larger ones");
   }
   const auto* src = static_cast<const std::byte*>(same.data());
   py::gil_scoped_release release;
@@ -83,7 +86,8 @@ void write(Surface& s, const py::array& values) {
 
 py::array read(Surface& s) {
   const TensorLayout& l = s.layout();
-  py::array out(numpy_dtype(l.dtype()), std::vector<py::ssize_t>(l.shape().begin(), l.shape().end()));
+  py::array out(numpy_dtype(l.dtype()),
+                std::vector<py::ssize_t>(l.shape().begin(), l.shape().end()));
   auto* dst = static_cast<std::byte*>(out.mutable_data());
   py::gil_scoped_release release;
   copy_rows_to_dense(l, s.lock(false), dst);

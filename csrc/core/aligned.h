@@ -11,7 +11,8 @@ namespace milane {
 inline constexpr std::size_t kCacheLine = 64;
 
 // `bytes` of uninitialised memory at a 64-byte boundary; never null, also for 0 bytes.
-inline std::shared_ptr<std::byte> aligned_bytes(std::size_t bytes, std::size_t alignment = kCacheLine) {
+inline std::shared_ptr<std::byte> aligned_bytes(std::size_t bytes,
+                                                std::size_t alignment = kCacheLine) {
   const std::size_t rounded = (bytes + alignment) / alignment * alignment;
   void* p = std::aligned_alloc(alignment, rounded);
   if (p == nullptr) throw std::bad_alloc();

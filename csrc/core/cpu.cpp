@@ -38,10 +38,14 @@ Isa cpu_isa() {
 
 std::string_view isa_name(Isa isa) {
   switch (isa) {
-    case Isa::kV2: return "x86-64-v2";
-    case Isa::kV3: return "x86-64-v3";
-    case Isa::kV4: return "x86-64-v4";
-    case Isa::kNeon: return "neon";
+    case Isa::kV2:
+      return "x86-64-v2";
+    case Isa::kV3:
+      return "x86-64-v3";
+    case Isa::kV4:
+      return "x86-64-v4";
+    case Isa::kNeon:
+      return "neon";
   }
   return "";
 }

@@ -9,7 +9,8 @@ namespace milane {
 // isa_v4 (AVX-512 F/BW/DQ/VL) on x86-64; isa_neon elsewhere.
 enum class Isa { kV2, kV3, kV4, kNeon };
 
-// The widest set this CPU runs; MILANE_ISA=v2|v3|v4 lowers it (never raises it). Fixed at first call.
+// The widest set this CPU runs; MILANE_ISA=v2|v3|v4 lowers it (never raises it). Fixed at first
+// call.
 Isa cpu_isa();
 std::string_view isa_name(Isa isa);
 

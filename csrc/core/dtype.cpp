@@ -13,12 +13,12 @@ struct Row {
 
 // In the order of the enum.
 constexpr std::array<Row, kDTypeCount> kRows{{
-    {"bool", 8, 'b'},      {"string", 0, 's'},  {"fp16", 16, 'f'},  {"fp32", 32, 'f'},
-    {"fp64", 64, 'f'},     {"bf16", 16, 'f'},   {"fp8e4m3fn", 8, 'f'}, {"fp8e5m2", 8, 'f'},
-    {"int4", 4, 'i'},      {"int8", 8, 'i'},    {"int16", 16, 'i'}, {"int32", 32, 'i'},
-    {"int64", 64, 'i'},    {"uint1", 1, 'u'},   {"uint2", 2, 'u'},  {"uint3", 3, 'u'},
-    {"uint4", 4, 'u'},     {"uint6", 6, 'u'},   {"uint8", 8, 'u'},  {"uint16", 16, 'u'},
-    {"uint32", 32, 'u'},   {"uint64", 64, 'u'},
+    {"bool", 8, 'b'},    {"string", 0, 's'},  {"fp16", 16, 'f'},     {"fp32", 32, 'f'},
+    {"fp64", 64, 'f'},   {"bf16", 16, 'f'},   {"fp8e4m3fn", 8, 'f'}, {"fp8e5m2", 8, 'f'},
+    {"int4", 4, 'i'},    {"int8", 8, 'i'},    {"int16", 16, 'i'},    {"int32", 32, 'i'},
+    {"int64", 64, 'i'},  {"uint1", 1, 'u'},   {"uint2", 2, 'u'},     {"uint3", 3, 'u'},
+    {"uint4", 4, 'u'},   {"uint6", 6, 'u'},   {"uint8", 8, 'u'},     {"uint16", 16, 'u'},
+    {"uint32", 32, 'u'}, {"uint64", 64, 'u'},
 }};
 
 const Row& row(DType t) { return kRows[static_cast<std::size_t>(t)]; }

@@ -9,10 +9,28 @@
 namespace milane {
 
 enum class DType : std::uint8_t {
-  kBool, kString,
-  kFp16, kFp32, kFp64, kBf16, kFp8E4M3FN, kFp8E5M2,
-  kInt4, kInt8, kInt16, kInt32, kInt64,
-  kUInt1, kUInt2, kUInt3, kUInt4, kUInt6, kUInt8, kUInt16, kUInt32, kUInt64,
+  kBool,
+  kString,
+  kFp16,
+  kFp32,
+  kFp64,
+  kBf16,
+  kFp8E4M3FN,
+  kFp8E5M2,
+  kInt4,
+  kInt8,
+  kInt16,
+  kInt32,
+  kInt64,
+  kUInt1,
+  kUInt2,
+  kUInt3,
+  kUInt4,
+  kUInt6,
+  kUInt8,
+  kUInt16,
+  kUInt32,
+  kUInt64,
 };
 inline constexpr int kDTypeCount = static_cast<int>(DType::kUInt64) + 1;
 

@@ -9,8 +9,9 @@ namespace milane {
 
 std::size_t row_stride_for(std::int64_t width, std::size_t elem_size) {
   if (width <= 0 || elem_size == 0) {
-    throw Error(ErrorCode::kLayout, "row_stride_for: expected a positive width and element size, got " +
-                                        std::to_string(width) + " and " + std::to_string(elem_size));
+    throw Error(ErrorCode::kLayout,
+                "row_stride_for: expected a positive width and element size, got " +
+                    std::to_string(width) + " and " + std::to_string(elem_size));
   }
   const std::size_t bytes = static_cast<std::size_t>(width) * elem_size;
   return (bytes + kRowAlignment - 1) / kRowAlignment * kRowAlignment;
@@ -29,7 +30,8 @@ TensorLayout::TensorLayout(DType dtype, Dims shape) : dtype_(dtype), shape_(std:
   }
   for (auto d : shape_) {
     if (d <= 0) {
-      throw Error(ErrorCode::kLayout, "layout: expected positive dimensions, got " + to_string(shape_),
+      throw Error(ErrorCode::kLayout,
+                  "layout: expected positive dimensions, got " + to_string(shape_),
                   d == kUnknownDim ? "give a concrete shape for a flexible input" : "");
     }
   }
@@ -37,8 +39,8 @@ TensorLayout::TensorLayout(DType dtype, Dims shape) : dtype_(dtype), shape_(std:
   constexpr auto kLimit = static_cast<std::size_t>(std::numeric_limits<std::int64_t>::max() / 2);
   const auto elements = static_cast<std::size_t>(element_count(shape_));
   if (elements > kLimit / kRowAlignment / elem_size()) {
-    throw Error(ErrorCode::kLayout, "layout: expected a size that fits in memory, got " +
-                                        to_string(shape_));
+    throw Error(ErrorCode::kLayout,
+                "layout: expected a size that fits in memory, got " + to_string(shape_));
   }
   row_stride_ = row_stride_for(width(), elem_size());
   alloc_size_ = row_stride_ * static_cast<std::size_t>(rows());

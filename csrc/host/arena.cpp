@@ -44,8 +44,9 @@ std::size_t place_blocks(std::vector<ArenaBlock>& blocks) {
     }
     blocks[i].offset = offset;
     total = std::max(total, offset + size);
-    const auto at = std::upper_bound(placed.begin(), placed.end(), offset,
-                                     [&](std::size_t o, std::size_t j) { return o < blocks[j].offset; });
+    const auto at =
+        std::upper_bound(placed.begin(), placed.end(), offset,
+                         [&](std::size_t o, std::size_t j) { return o < blocks[j].offset; });
     placed.insert(at, i);
   }
   for (auto& block : blocks) {

@@ -23,19 +23,27 @@ void load_run(float* dst, const std::byte* src, std::int64_t first, std::int64_t
 }
 
 // n consecutive elements from `first` on, widened.
-void load_elements(DType dtype, float* dst, const std::byte* src, std::int64_t first, std::int64_t n) {
+void load_elements(DType dtype, float* dst, const std::byte* src, std::int64_t first,
+                   std::int64_t n) {
   switch (dtype) {
     case DType::kFp16:
       return kernels().half_to_float(dst, reinterpret_cast<const Half*>(src) + first,
                                      static_cast<std::size_t>(n));
-    case DType::kFp32: return void(std::memcpy(dst, src + first * 4, static_cast<std::size_t>(n) * 4));
+    case DType::kFp32:
+      return void(std::memcpy(dst, src + first * 4, static_cast<std::size_t>(n) * 4));
     case DType::kBool:
-    case DType::kUInt8: return load_run<std::uint8_t>(dst, src, first, n);
-    case DType::kInt8: return load_run<std::int8_t>(dst, src, first, n);
-    case DType::kInt16: return load_run<std::int16_t>(dst, src, first, n);
-    case DType::kUInt16: return load_run<std::uint16_t>(dst, src, first, n);
-    case DType::kUInt32: return load_run<std::uint32_t>(dst, src, first, n);
-    default: return load_run<std::int32_t>(dst, src, first, n);
+    case DType::kUInt8:
+      return load_run<std::uint8_t>(dst, src, first, n);
+    case DType::kInt8:
+      return load_run<std::int8_t>(dst, src, first, n);
+    case DType::kInt16:
+      return load_run<std::int16_t>(dst, src, first, n);
+    case DType::kUInt16:
+      return load_run<std::uint16_t>(dst, src, first, n);
+    case DType::kUInt32:
+      return load_run<std::uint32_t>(dst, src, first, n);
+    default:
+      return load_run<std::int32_t>(dst, src, first, n);
   }
 }
 
@@ -45,17 +53,25 @@ void store_run(std::byte* dst, const float* src, std::int64_t first, std::int64_
   for (std::int64_t i = 0; i < n; ++i) d[i] = static_cast<T>(src[i]);
 }
 
-void store_elements(DType dtype, std::byte* dst, const float* src, std::int64_t first, std::int64_t n) {
+void store_elements(DType dtype, std::byte* dst, const float* src, std::int64_t first,
+                    std::int64_t n) {
   switch (dtype) {
     case DType::kFp16:
-      return kernels().float_to_half(reinterpret_cast<Half*>(dst) + first, src, static_cast<std::size_t>(n));
-    case DType::kFp32: return void(std::memcpy(dst + first * 4, src, static_cast<std::size_t>(n) * 4));
+      return kernels().float_to_half(reinterpret_cast<Half*>(dst) + first, src,
+                                     static_cast<std::size_t>(n));
+    case DType::kFp32:
+      return void(std::memcpy(dst + first * 4, src, static_cast<std::size_t>(n) * 4));
     case DType::kBool:
-    case DType::kUInt8: return store_run<std::uint8_t>(dst, src, first, n);
-    case DType::kInt8: return store_run<std::int8_t>(dst, src, first, n);
-    case DType::kInt16: return store_run<std::int16_t>(dst, src, first, n);
-    case DType::kUInt16: return store_run<std::uint16_t>(dst, src, first, n);
-    case DType::kUInt32: return store_run<std::uint32_t>(dst, src, first, n);
+    case DType::kUInt8:
+      return store_run<std::uint8_t>(dst, src, first, n);
+    case DType::kInt8:
+      return store_run<std::int8_t>(dst, src, first, n);
+    case DType::kInt16:
+      return store_run<std::int16_t>(dst, src, first, n);
+    case DType::kUInt16:
+      return store_run<std::uint16_t>(dst, src, first, n);
+    case DType::kUInt32:
+      return store_run<std::uint32_t>(dst, src, first, n);
     default:
       // int32's largest value is no float: 2^31 would overflow the conversion.
       for (std::int64_t i = 0; i < n; ++i) {
@@ -81,11 +97,13 @@ struct ChainCode {
 };
 
 void fill_tile(const Load& load, const std::byte* src, float* reg, std::int64_t first, int n) {
-  load.map.for_each_run(first, n, [&](std::int64_t at, std::int64_t from, std::int64_t run, bool repeat) {
-    if (!repeat) return load_elements(load.operand.dtype, reg + at, src, from, run);
-    load_elements(load.operand.dtype, reg + at, src, from, 1);
-    std::fill(reg + at, reg + at + run, reg[at]);
-  });
+  load.map.for_each_run(first, n,
+                        [&](std::int64_t at, std::int64_t from, std::int64_t run, bool repeat) {
+                          if (!repeat)
+                            return load_elements(load.operand.dtype, reg + at, src, from, run);
+                          load_elements(load.operand.dtype, reg + at, src, from, 1);
+                          std::fill(reg + at, reg + at + run, reg[at]);
+                        });
 }
 
 void run_range(const ChainCode& code, const Exec& exec, std::int64_t begin, std::int64_t end) {
@@ -110,14 +128,13 @@ void run_range(const ChainCode& code, const Exec& exec, std::int64_t begin, std:
   }
 }
 
-bool is_narrow(DType t) {
-  return t == DType::kFp16 || t == DType::kFp32 || t == DType::kBool;
-}
+bool is_narrow(DType t) { return t == DType::kFp16 || t == DType::kFp32 || t == DType::kBool; }
 
 }  // namespace
 
 bool is_chainable(const Lowered& op, const std::vector<Operand>& ins, const Operand& out) {
-  const bool all_float = std::all_of(ins.begin(), ins.end(), [](const Operand& o) { return is_narrow(o.dtype); });
+  const bool all_float =
+      std::all_of(ins.begin(), ins.end(), [](const Operand& o) { return is_narrow(o.dtype); });
   if (all_float && is_narrow(out.dtype)) return true;
   const bool is_cast = op.micro.op == MicroOp::kCopy || op.micro.op == MicroOp::kTruncate ||
                        op.micro.op == MicroOp::kToBool;
@@ -137,7 +154,8 @@ bool ChainBuilder::add(const Lowered& op, const std::vector<Operand>& ins, const
   if (next_register_ + static_cast<int>(ins.size()) + 1 > kMaxRegisters) return false;
   Micro m = op.micro;
   std::uint8_t* slots[] = {&m.a, &m.b, &m.c};
-  for (std::size_t i = 0; i < ins.size(); ++i) *slots[i] = static_cast<std::uint8_t>(register_of(ins[i]));
+  for (std::size_t i = 0; i < ins.size(); ++i)
+    *slots[i] = static_cast<std::uint8_t>(register_of(ins[i]));
   m.dst = static_cast<std::uint8_t>(next_register_);
   m.round = out.dtype == DType::kFp16;
   registers_.emplace_back(out.id, next_register_++);
@@ -152,7 +170,9 @@ RunFn ChainBuilder::build(const std::function<bool(ValueId)>& is_live) {
   code.registers = next_register_;
   code.count = element_count(dims_);
   const auto reg = [&](ValueId id) {
-    return std::find_if(registers_.begin(), registers_.end(), [&](auto& r) { return r.first == id; })->second;
+    return std::find_if(registers_.begin(), registers_.end(),
+                        [&](auto& r) { return r.first == id; })
+        ->second;
   };
   for (const Operand& o : loads_) code.loads.push_back({o, reg(o.id), Broadcast(o.dims, dims_)});
   for (const Operand& o : results_) {

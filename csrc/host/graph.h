@@ -22,7 +22,7 @@ struct ValueInfo {
   Operand operand;      // storage dtype; id is this value's
   mil::ConstView view;  // valid when the operand is constant (or a string)
   bool constant = false;
-  ValueId root = -1;    // the value whose bytes these are: itself unless a view
+  ValueId root = -1;  // the value whose bytes these are: itself unless a view
   Slot::Kind kind = Slot::Kind::kArena;
   std::size_t port = 0;  // for inputs, outputs, states
 };
@@ -32,8 +32,8 @@ struct Node {
   int line = 0;
   std::vector<std::pair<std::string_view, std::vector<Operand>>> inputs;  // by argument
   std::vector<Operand> outputs;
-  RunFn run;           // empty for a node that may join a chain
-  Lowered lowered;     // chain nodes
+  RunFn run;        // empty for a node that may join a chain
+  Lowered lowered;  // chain nodes
   std::vector<Operand> chain_inputs;
   std::size_t scratch_bytes = 0;
   ValueId writes_state = -1;  // root of the state this node overwrites

@@ -17,8 +17,8 @@ const mil::Function& pick_function(const mil::Program& program, const std::strin
   const std::string name = wanted.empty() && program.functions.size() > 1 ? "main" : wanted;
   if (name.empty() && program.functions.size() == 1) return *program.functions.front();
   if (const mil::Function* f = program.function(name)) return *f;
-  throw Error(ErrorCode::kInvalidArgument, program.source_name + ": expected one of the functions " + names +
-                                               ", got " + name,
+  throw Error(ErrorCode::kInvalidArgument,
+              program.source_name + ": expected one of the functions " + names + ", got " + name,
               "pass function= to compile()");
 }
 
@@ -26,8 +26,8 @@ class HostBackend final : public Backend {
  public:
   std::string name() const override { return "host"; }
   std::string status() const override {
-    return "CPU engine, " + std::string(isa_name(cpu_isa())) + ", " + std::to_string(num_threads()) +
-           " threads";
+    return "CPU engine, " + std::string(isa_name(cpu_isa())) + ", " +
+           std::to_string(num_threads()) + " threads";
   }
   DeviceInfo info() const override {
     DeviceInfo info;
@@ -39,8 +39,10 @@ class HostBackend final : public Backend {
     }
     return info;
   }
-  KernelPtr compile(mil::ProgramPtr program, const WeightSet& weights, const CompileOptions& options) override {
-    return make_host_kernel(make_plan(*program, pick_function(*program, options.function), weights, options));
+  KernelPtr compile(mil::ProgramPtr program, const WeightSet& weights,
+                    const CompileOptions& options) override {
+    return make_host_kernel(
+        make_plan(*program, pick_function(*program, options.function), weights, options));
   }
   SurfacePtr make_surface(const TensorLayout& layout) override { return make_host_surface(layout); }
 };

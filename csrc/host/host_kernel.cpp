@@ -76,12 +76,15 @@ class HostRequest final : public Request {
                    std::vector<Binding>& bindings, const std::set<const Surface*>& also_read) {
     if (ports.size() != surfaces.size()) {
       throw Error(ErrorCode::kInvalidArgument, "bind: expected " + std::to_string(ports.size()) +
-                                                   " surfaces, got " + std::to_string(surfaces.size()));
+                                                   " surfaces, got " +
+                                                   std::to_string(surfaces.size()));
     }
     std::set<const Surface*> seen;
     for (std::size_t i = 0; i < ports.size(); ++i) {
       const SurfacePtr& s = surfaces[i];
-      if (!s) throw Error(ErrorCode::kInvalidArgument, "bind: " + ports[i].name + ": expected a surface, got none");
+      if (!s)
+        throw Error(ErrorCode::kInvalidArgument,
+                    "bind: " + ports[i].name + ": expected a surface, got none");
       check_fits(ports[i], s->layout());
       const bool shared_output = !seen.insert(s.get()).second || also_read.contains(s.get());
       const bool dense = !ports[i].layout.is_packed() || shared_output;
@@ -93,10 +96,10 @@ class HostRequest final : public Request {
   static void check_fits(const Port& port, const TensorLayout& got) {
     const TensorLayout& want = port.layout;
     if (got.dtype() == want.dtype() && got.shape() == want.shape()) return;
-    throw Error(ErrorCode::kLayout, "bind: " + port.name + ": expected " +
-                                        std::string(dtype_name(want.dtype())) + " " + to_string(want.shape()) +
-                                        ", got " + std::string(dtype_name(got.dtype())) + " " +
-                                        to_string(got.shape()))
+    throw Error(ErrorCode::kLayout,
+                "bind: " + port.name + ": expected " + std::string(dtype_name(want.dtype())) + " " +
+                    to_string(want.shape()) + ", got " + std::string(dtype_name(got.dtype())) +
+                    " " + to_string(got.shape()))
         .from_device("com.apple.appleneuralengine", 8, "status=0x1d");
   }
 
@@ -104,11 +107,21 @@ class HostRequest final : public Request {
     for (const Slot& slot : plan_->slots) {
       std::byte* p = nullptr;
       switch (slot.kind) {
-        case Slot::Kind::kConstant: p = const_cast<std::byte*>(slot.constant); break;
-        case Slot::Kind::kInput: p = inputs_[slot.index].memory(); break;
-        case Slot::Kind::kOutput: p = outputs_[slot.index].memory(); break;
-        case Slot::Kind::kState: p = states_[slot.index].memory(); break;
-        case Slot::Kind::kArena: p = arena_.get() + slot.index; break;
+        case Slot::Kind::kConstant:
+          p = const_cast<std::byte*>(slot.constant);
+          break;
+        case Slot::Kind::kInput:
+          p = inputs_[slot.index].memory();
+          break;
+        case Slot::Kind::kOutput:
+          p = outputs_[slot.index].memory();
+          break;
+        case Slot::Kind::kState:
+          p = states_[slot.index].memory();
+          break;
+        case Slot::Kind::kArena:
+          p = arena_.get() + slot.index;
+          break;
       }
       table_.push_back(p);
     }
@@ -143,7 +156,8 @@ class HostKernel final : public Kernel {
   const std::vector<Port>& inputs() const override { return plan_->inputs; }
   const std::vector<Port>& outputs() const override { return plan_->outputs; }
   const std::vector<Port>& states() const override { return plan_->states; }
-  std::unique_ptr<Request> bind(const std::vector<SurfacePtr>& inputs, const std::vector<SurfacePtr>& outputs,
+  std::unique_ptr<Request> bind(const std::vector<SurfacePtr>& inputs,
+                                const std::vector<SurfacePtr>& outputs,
                                 const std::vector<SurfacePtr>& states) override {
     return std::make_unique<HostRequest>(plan_, inputs, outputs, states);
   }

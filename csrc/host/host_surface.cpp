@@ -63,6 +63,8 @@ class HostSurface final : public Surface {
 
 }  // namespace
 
-SurfacePtr make_host_surface(const TensorLayout& layout) { return std::make_shared<HostSurface>(layout); }
+SurfacePtr make_host_surface(const TensorLayout& layout) {
+  return std::make_shared<HostSurface>(layout);
+}
 
 }  // namespace milane::host

@@ -31,29 +31,52 @@ Binary binary_of(MicroOp op) {
   using I = std::int64_t;
   switch (op) {
     case MicroOp::kCopy:
-    case MicroOp::kTruncate: return [](I x, I) { return x; };
-    case MicroOp::kToBool: return [](I x, I) { return I{x != 0}; };
-    case MicroOp::kAbs: return [](I x, I) { return x < 0 ? -x : x; };
-    case MicroOp::kSign: return [](I x, I) { return I{x > 0} - I{x < 0}; };
-    case MicroOp::kSquare: return [](I x, I) { return x * x; };
-    case MicroOp::kExp2: return [](I x, I) { return x >= 0 && x < 63 ? I{1} << x : I{0}; };
-    case MicroOp::kNot: return [](I x, I) { return I{x == 0}; };
-    case MicroOp::kAdd: return [](I x, I y) { return x + y; };
-    case MicroOp::kSub: return [](I x, I y) { return x - y; };
-    case MicroOp::kMul: return [](I x, I y) { return x * y; };
-    case MicroOp::kDiv: return [](I x, I y) { return y == 0 ? I{0} : x / y; };
-    case MicroOp::kFloorDiv: return floor_divide;
-    case MicroOp::kMod: return [](I x, I y) { return y == 0 ? I{0} : x - floor_divide(x, y) * y; };
-    case MicroOp::kPow: return power;
-    case MicroOp::kMax: return [](I x, I y) { return x > y ? x : y; };
-    case MicroOp::kMin: return [](I x, I y) { return x < y ? x : y; };
-    case MicroOp::kEqual: return [](I x, I y) { return I{x == y}; };
-    case MicroOp::kNotEqual: return [](I x, I y) { return I{x != y}; };
-    case MicroOp::kLess: return [](I x, I y) { return I{x < y}; };
-    case MicroOp::kLessEqual: return [](I x, I y) { return I{x <= y}; };
-    case MicroOp::kGreater: return [](I x, I y) { return I{x > y}; };
-    case MicroOp::kGreaterEqual: return [](I x, I y) { return I{x >= y}; };
-    default: return nullptr;
+    case MicroOp::kTruncate:
+      return [](I x, I) { return x; };
+    case MicroOp::kToBool:
+      return [](I x, I) { return I{x != 0}; };
+    case MicroOp::kAbs:
+      return [](I x, I) { return x < 0 ? -x : x; };
+    case MicroOp::kSign:
+      return [](I x, I) { return I{x > 0} - I{x < 0}; };
+    case MicroOp::kSquare:
+      return [](I x, I) { return x * x; };
+    case MicroOp::kExp2:
+      return [](I x, I) { return x >= 0 && x < 63 ? I{1} << x : I{0}; };
+    case MicroOp::kNot:
+      return [](I x, I) { return I{x == 0}; };
+    case MicroOp::kAdd:
+      return [](I x, I y) { return x + y; };
+    case MicroOp::kSub:
+      return [](I x, I y) { return x - y; };
+    case MicroOp::kMul:
+      return [](I x, I y) { return x * y; };
+    case MicroOp::kDiv:
+      return [](I x, I y) { return y == 0 ? I{0} : x / y; };
+    case MicroOp::kFloorDiv:
+      return floor_divide;
+    case MicroOp::kMod:
+      return [](I x, I y) { return y == 0 ? I{0} : x - floor_divide(x, y) * y; };
+    case MicroOp::kPow:
+      return power;
+    case MicroOp::kMax:
+      return [](I x, I y) { return x > y ? x : y; };
+    case MicroOp::kMin:
+      return [](I x, I y) { return x < y ? x : y; };
+    case MicroOp::kEqual:
+      return [](I x, I y) { return I{x == y}; };
+    case MicroOp::kNotEqual:
+      return [](I x, I y) { return I{x != y}; };
+    case MicroOp::kLess:
+      return [](I x, I y) { return I{x < y}; };
+    case MicroOp::kLessEqual:
+      return [](I x, I y) { return I{x <= y}; };
+    case MicroOp::kGreater:
+      return [](I x, I y) { return I{x > y}; };
+    case MicroOp::kGreaterEqual:
+      return [](I x, I y) { return I{x >= y}; };
+    default:
+      return nullptr;
   }
 }
 
@@ -67,14 +90,21 @@ T read_as(const std::byte* p, std::int64_t i) {
 std::int64_t read_integer(DType t, const std::byte* p, std::int64_t i) {
   switch (t) {
     case DType::kBool:
-    case DType::kUInt8: return read_as<std::uint8_t>(p, i);
-    case DType::kInt8: return read_as<std::int8_t>(p, i);
-    case DType::kInt16: return read_as<std::int16_t>(p, i);
-    case DType::kUInt16: return read_as<std::uint16_t>(p, i);
-    case DType::kUInt32: return read_as<std::uint32_t>(p, i);
+    case DType::kUInt8:
+      return read_as<std::uint8_t>(p, i);
+    case DType::kInt8:
+      return read_as<std::int8_t>(p, i);
+    case DType::kInt16:
+      return read_as<std::int16_t>(p, i);
+    case DType::kUInt16:
+      return read_as<std::uint16_t>(p, i);
+    case DType::kUInt32:
+      return read_as<std::uint32_t>(p, i);
     case DType::kInt64:
-    case DType::kUInt64: return read_as<std::int64_t>(p, i);
-    default: return read_as<std::int32_t>(p, i);
+    case DType::kUInt64:
+      return read_as<std::int64_t>(p, i);
+    default:
+      return read_as<std::int32_t>(p, i);
   }
 }
 

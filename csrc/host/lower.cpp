@@ -30,7 +30,8 @@ class Lowering {
     for (const auto& op : function_.body.operations) {
       if (live.contains(op.get())) lower_operation(*op);
     }
-    for (const auto& out : function_.body.outputs) graph_.outputs.emplace_back(out.name, id_of(out));
+    for (const auto& out : function_.body.outputs)
+      graph_.outputs.emplace_back(out.name, id_of(out));
     settle_state_reads();
     return std::move(graph_);
   }
@@ -112,7 +113,8 @@ class Lowering {
       if (data.bytes) std::memcpy(owned.get(), data.data, data.bytes);
     } else {
       convert_half_to_float(reinterpret_cast<float*>(owned.get()),
-                            reinterpret_cast<const Half*>(data.data), static_cast<std::size_t>(count));
+                            reinterpret_cast<const Half*>(data.data),
+                            static_cast<std::size_t>(count));
     }
     const std::byte* bytes = owned.get();
     return new_constant(value.type, to, std::move(owned), bytes);
@@ -126,8 +128,9 @@ class Lowering {
       const bool is_state = input.type.is_state();
       mil::Type type = input.type.unwrapped();
       if (!type.is_tensor()) {
-        throw mil::make_error(ErrorCode::kUnsupportedOp, program_, input.location,
-                              "expected a tensor or state input, got " + mil::to_string(input.type));
+        throw mil::make_error(
+            ErrorCode::kUnsupportedOp, program_, input.location,
+            "expected a tensor or state input, got " + mil::to_string(input.type));
       }
       type.dims = shapes.at(input.name);
       const DType dtype = storage(type.dtype);
@@ -193,7 +196,8 @@ class Lowering {
     Arguments all;
     for (const auto& argument : op.arguments) {
       std::vector<ValueId> ids;
-      for (const auto& o : argument.operands) ids.push_back(o.is_name() ? id_of(o) : constant_of(*o.value));
+      for (const auto& o : argument.operands)
+        ids.push_back(o.is_name() ? id_of(o) : constant_of(*o.value));
       all.emplace_back(argument.name, std::move(ids));
     }
     if (op.type.starts_with("constexpr_")) {
@@ -223,7 +227,8 @@ class Lowering {
   void lower_operation(const mil::Operation& op) {
     const mil::OpSchema* schema = mil::find_op(op.type);
     if (schema == nullptr || schema->host == mil::HostSupport::kNone) {
-      fail(ErrorCode::kUnsupportedOp, op, "expected an operation the host engine runs, got one it lacks",
+      fail(ErrorCode::kUnsupportedOp, op,
+           "expected an operation the host engine runs, got one it lacks",
            "docs/ops.md lists the operations of each backend");
     }
     if (op.type == "const") return name(op.outputs.front(), constant_of(*op.attribute("val")));
@@ -242,15 +247,17 @@ class Lowering {
   std::vector<ValueId> make_outputs(const mil::Operation& op, const mil::OpArgs& args) {
     const std::vector<mil::Type> types = mil::infer(args);
     if (types.size() != op.outputs.size()) {
-      fail(ErrorCode::kCompile, op, "expected " + std::to_string(types.size()) + " results, got " +
-                                        std::to_string(op.outputs.size()));
+      fail(ErrorCode::kCompile, op,
+           "expected " + std::to_string(types.size()) + " results, got " +
+               std::to_string(op.outputs.size()));
     }
     std::vector<ValueId> ids;
     for (std::size_t i = 0; i < types.size(); ++i) {
       const mil::Type& declared = op.outputs[i].type;
       if (!mil::compatible(declared, types[i])) {
-        fail(ErrorCode::kCompile, op, "expected result " + op.outputs[i].name + " to be " +
-                                          mil::to_string(declared) + ", got " + mil::to_string(types[i]));
+        fail(ErrorCode::kCompile, op,
+             "expected result " + op.outputs[i].name + " to be " + mil::to_string(declared) +
+                 ", got " + mil::to_string(types[i]));
       }
       mil::Type type = types[i];
       for (std::size_t d = 0; d < type.dims.size(); ++d) {
@@ -265,25 +272,30 @@ class Lowering {
 
   void check_dims(const mil::Operation& op, const Dims& dims) const {
     if (!is_static(dims)) {
-      fail(ErrorCode::kCompile, op, "expected a shape known at compile time, got " + to_string(dims),
-           "the host engine plans memory ahead: shapes may depend on input shapes, not on input values");
+      fail(ErrorCode::kCompile, op,
+           "expected a shape known at compile time, got " + to_string(dims),
+           "the host engine plans memory ahead: shapes may depend on input shapes, not on input "
+           "values");
     }
     if (std::find(dims.begin(), dims.end(), 0) != dims.end()) {
       fail(ErrorCode::kCompile, op, "expected positive dimensions, got " + to_string(dims),
            "the device rejects empty tensors (ane_rules)");
     }
     if (element_count(dims) > (std::int64_t{1} << 40)) {
-      fail(ErrorCode::kCompile, op, "expected a tensor that fits in memory, got " + to_string(dims));
+      fail(ErrorCode::kCompile, op,
+           "expected a tensor that fits in memory, got " + to_string(dims));
     }
   }
 
   void lower_view(const mil::Operation& op, const Arguments& arguments, ValueId out) {
-    const auto x = std::find_if(arguments.begin(), arguments.end(), [](auto& a) { return a.first == "x"; });
+    const auto x =
+        std::find_if(arguments.begin(), arguments.end(), [](auto& a) { return a.first == "x"; });
     const ValueInfo& from = graph_.at(x->second.front());
     ValueInfo& to = graph_.at(out);
     if (from.operand.count() != to.operand.count()) {
-      fail(ErrorCode::kCompile, op, "expected " + std::to_string(from.operand.count()) + " elements, got " +
-                                        to_string(to.operand.dims));
+      fail(ErrorCode::kCompile, op,
+           "expected " + std::to_string(from.operand.count()) + " elements, got " +
+               to_string(to.operand.dims));
     }
     to.root = from.root;
     if (!from.constant) return;
@@ -333,8 +345,9 @@ class Lowering {
       if (!is_chainable(node.lowered, node.chain_inputs, node.outputs.front())) {
         node.run = integer_elementwise(node.lowered, node.chain_inputs, node.outputs.front());
         if (!node.run) {
-          fail(ErrorCode::kUnsupportedOp, op, "expected fp16 or fp32 operands, got " +
-                                                  std::string(dtype_name(node.chain_inputs.front().dtype)));
+          fail(ErrorCode::kUnsupportedOp, op,
+               "expected fp16 or fp32 operands, got " +
+                   std::string(dtype_name(node.chain_inputs.front().dtype)));
         }
       }
     } else {

@@ -65,11 +65,13 @@ using RunFn = std::function<void(const Exec&)>;
 // Planning-time view of one operation.
 class OpSite {
  public:
-  OpSite(const mil::OpArgs& arguments, std::vector<std::pair<std::string_view, std::vector<Operand>>> ins,
+  OpSite(const mil::OpArgs& arguments,
+         std::vector<std::pair<std::string_view, std::vector<Operand>>> ins,
          std::vector<Operand> outs)
       : args(arguments), inputs_(std::move(ins)), outputs_(std::move(outs)) {}
 
-  const mil::OpArgs& args;  // constants, axes, strings: args.integer("axis"), args.boolean("keep_dims")
+  const mil::OpArgs&
+      args;  // constants, axes, strings: args.integer("axis"), args.boolean("keep_dims")
 
   bool has(std::string_view name) const { return !find(name).empty(); }
   // The operand of an argument; one with id -1 when the argument is absent.
@@ -107,10 +109,12 @@ class OpSite {
 // Every op function has this shape and is named op_<op>; ops.def declares them all.
 using OpFn = RunFn (*)(OpSite&);
 
-// Picks body<T> by storage type: dispatch_float(dtype, [&]<class T>() { ... }) with T = Half or float.
+// Picks body<T> by storage type: dispatch_float(dtype, [&]<class T>() { ... }) with T = Half or
+// float.
 template <class Body>
 auto dispatch_float(DType dtype, Body&& body) {
-  return dtype == DType::kFp16 ? body.template operator()<Half>() : body.template operator()<float>();
+  return dtype == DType::kFp16 ? body.template operator()<Half>()
+                               : body.template operator()<float>();
 }
 
 inline float load(Half h) { return half_to_float(h); }

@@ -9,8 +9,8 @@
 namespace milane::host {
 
 struct HostOp {
-  OpFn function = nullptr;     // host column "function"
-  LowerFn lower = nullptr;     // "elementwise"
+  OpFn function = nullptr;  // host column "function"
+  LowerFn lower = nullptr;  // "elementwise"
 };
 
 // nullptr for operations the host engine has no function for.

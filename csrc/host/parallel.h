@@ -30,7 +30,8 @@ class FunctionRef<R(Args...)> {
 // Calls body(begin, end) over [0, n) in chunks of about `grain` items; the caller takes part.
 // Returns when all is done. Results never depend on the number of threads. Nested calls, and calls
 // while another thread uses the pool, run on the calling thread. The body must not throw.
-void parallel_for(std::int64_t n, std::int64_t grain, FunctionRef<void(std::int64_t, std::int64_t)> body);
+void parallel_for(std::int64_t n, std::int64_t grain,
+                  FunctionRef<void(std::int64_t, std::int64_t)> body);
 
 // Threads that parallel_for may use, the caller included. Default: the CPUs this process may run
 // on, or MILANE_NUM_THREADS. set_num_threads(n) throws Error(kInvalidArgument) for n < 1.

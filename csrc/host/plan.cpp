@@ -185,18 +185,22 @@ class Planner {
       for (ValueId id : drafts_[s].writes) {
         if (graph_.at(id).kind != Slot::Kind::kArena || block_of.contains(id)) continue;
         block_of[id] = blocks.size();
-        blocks.push_back({graph_.at(id).operand.bytes(), static_cast<int>(s), static_cast<int>(s), -1, 0});
+        blocks.push_back(
+            {graph_.at(id).operand.bytes(), static_cast<int>(s), static_cast<int>(s), -1, 0});
       }
       for (ValueId id : drafts_[s].reads) {
-        if (const auto it = block_of.find(id); it != block_of.end()) blocks[it->second].last = static_cast<int>(s);
+        if (const auto it = block_of.find(id); it != block_of.end())
+          blocks[it->second].last = static_cast<int>(s);
       }
     }
-    for (std::size_t s = 0; s < drafts_.size(); ++s) reuse_in_place(static_cast<int>(s), blocks, block_of);
+    for (std::size_t s = 0; s < drafts_.size(); ++s)
+      reuse_in_place(static_cast<int>(s), blocks, block_of);
     plan_->arena_bytes = place_blocks(blocks);
     for (const auto& [id, block] : block_of) offsets_[id] = blocks[block].offset;
   }
 
-  // A chain reads each tile before it writes it, so a result may take over an operand that dies here.
+  // A chain reads each tile before it writes it, so a result may take over an operand that dies
+  // here.
   void reuse_in_place(int step, std::vector<ArenaBlock>& blocks,
                       const std::unordered_map<ValueId, std::size_t>& block_of) const {
     const Draft& draft = drafts_[static_cast<std::size_t>(step)];

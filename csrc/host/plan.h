@@ -23,7 +23,7 @@ struct Slot {
   enum class Kind : std::uint8_t { kConstant, kInput, kOutput, kState, kArena };
   Kind kind = Kind::kArena;
   const std::byte* constant = nullptr;
-  std::size_t index = 0;   // port number, or offset in the arena
+  std::size_t index = 0;  // port number, or offset in the arena
 };
 
 struct Plan {

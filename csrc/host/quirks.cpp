@@ -10,12 +10,13 @@ namespace milane::host {
 namespace {
 
 constexpr std::uint16_t kSign = 0x8000, kMagnitude = 0x7FFF, kInfinity = 0x7C00;
-constexpr std::uint16_t kMacLimitBits = 0x7800;    // 32768, the first magnitude that overflows
+constexpr std::uint16_t kMacLimitBits = 0x7800;  // 32768, the first magnitude that overflows
 constexpr std::uint16_t kFirstNormal = 0x0400;
 constexpr std::int64_t kGrain = 1 << 15;
 
 bool is_mac(std::string_view op) {
-  return op == "matmul" || op == "linear" || op == "conv" || op == "conv_transpose" || op == "einsum";
+  return op == "matmul" || op == "linear" || op == "conv" || op == "conv_transpose" ||
+         op == "einsum";
 }
 
 bool has(const QuirkSet& set, Quirk q) { return set.test(static_cast<std::size_t>(q)); }
@@ -30,10 +31,13 @@ struct ResultRules {
     if (mac_ceiling && magnitude >= kMacLimitBits) return (h & kSign) | kInfinity;
     if (mac_denormal && magnitude < kFirstNormal) return h & kSign;
     if (positive_zero && magnitude == 0) return 0;
-    if (width_slice && half_to_float({magnitude}) > kWidthSliceLimit) return (h & kSign) | kInfinity;
+    if (width_slice && half_to_float({magnitude}) > kWidthSliceLimit)
+      return (h & kSign) | kInfinity;
     return h;
   }
-  bool any() const { return nan_to_zero || mac_ceiling || mac_denormal || positive_zero || width_slice; }
+  bool any() const {
+    return nan_to_zero || mac_ceiling || mac_denormal || positive_zero || width_slice;
+  }
 };
 
 // M1 and M2 move a slice that starts inside the last axis through a fixed-point path.
@@ -41,7 +45,8 @@ bool starts_inside_width(const OpSite& site, std::string_view op) {
   if (op != "slice_by_index" && op != "slice_by_size") return false;
   if (!site.args.known("begin")) return false;
   const auto begin = site.args.integers("begin");
-  if (op == "slice_by_index" && site.has("begin_mask") && site.args.booleans("begin_mask").back()) return false;
+  if (op == "slice_by_index" && site.has("begin_mask") && site.args.booleans("begin_mask").back())
+    return false;
   return begin.back() != 0;
 }
 
@@ -100,7 +105,8 @@ void apply_quirks(const OpSite& site, std::string_view op, const QuirkSet& quirk
     chain.add(node.lowered, node.chain_inputs, node.outputs.front());
     node.run = chain.build([](ValueId) { return true; });
   }
-  node.run = [run = node.run, outs = node.outputs, x = site.in("x"), rules, rule](const Exec& exec) {
+  node.run = [run = node.run, outs = node.outputs, x = site.in("x"), rules,
+              rule](const Exec& exec) {
     run(exec);
     if (rule != nullptr) rewrite(x, outs.front(), exec, rule);
     for (const Operand& out : outs) {

@@ -15,7 +15,8 @@
 
 namespace milane::mil {
 
-// A constant's bytes in blob encoding, wherever they live (inline value, mapped file, folded result).
+// A constant's bytes in blob encoding, wherever they live (inline value, mapped file, folded
+// result).
 struct ConstView {
   DType dtype = DType::kFp16;
   Dims dims;
@@ -36,7 +37,8 @@ struct ArgInfo {
   Type type;
   const ConstView* value = nullptr;
   Location location;
-  bool constant = false;  // known when the program is compiled, even where `value` is not yet at hand
+  bool constant =
+      false;  // known when the program is compiled, even where `value` is not yet at hand
 };
 
 // An operation's arguments matched with its schema. Also read by the host's op functions.
@@ -72,7 +74,8 @@ class OpArgs {
   std::vector<std::int64_t> integers(std::string_view name) const;  // a scalar gives one
   std::vector<bool> booleans(std::string_view name) const;
   // The list, or `n` times `otherwise` when the argument is absent.
-  std::vector<std::int64_t> integers_or(std::string_view name, std::size_t n, std::int64_t otherwise) const;
+  std::vector<std::int64_t> integers_or(std::string_view name, std::size_t n,
+                                        std::int64_t otherwise) const;
   std::vector<bool> booleans_or(std::string_view name, std::size_t n, bool otherwise) const;
 
   // `axis` in [-rank, rank) made non-negative; an error otherwise.

@@ -80,7 +80,8 @@ std::string resolve_weight_path(const std::string& mil_path, const std::string& 
     fail("BLOBFILE path \"" + mil_path + "\"", "expected a model folder, got a program without one",
          "give the weights, or open the program from its folder");
   }
-  // Handwritten programs leave the prefix out; their paths are inside the model's folder all the same.
+  // Handwritten programs leave the prefix out; their paths are inside the model's folder all the
+  // same.
   const bool prefixed = mil_path.starts_with(kModelPath);
   const std::string inside = prefixed ? mil_path.substr(kModelPath.size()) : mil_path;
   const fs::path relative(inside);

@@ -56,7 +56,7 @@ struct Value {
 
 // What an argument refers to: a name defined before, or a value written in place.
 struct Operand {
-  std::string name;            // empty when inline
+  std::string name;              // empty when inline
   std::shared_ptr<Value> value;  // null when named
   Location location;
 
@@ -85,7 +85,7 @@ struct Block;
 
 // `type a, type b = op<opset>(args)[attributes]`, with nested blocks for cond and while_loop.
 struct Operation {
-  std::string type;  // "matmul"
+  std::string type;   // "matmul"
   std::string opset;  // only where the text gives one on the operation
   std::vector<NamedType> outputs;
   std::vector<Argument> arguments;

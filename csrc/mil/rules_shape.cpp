@@ -27,8 +27,8 @@ Types unknown_shape(const OpArgs& args, std::string_view shape, DType dtype) {
   return tensor_of(dtype, Dims(static_cast<std::size_t>(dims[0]), kUnknownDim));
 }
 
-// 0 keeps the dimension of x counted from the right, or is 1 beyond its rank (ios17; for equal ranks
-// the same as ios15); one -1 takes what is left.
+// 0 keeps the dimension of x counted from the right, or is 1 beyond its rank (ios17; for equal
+// ranks the same as ios15); one -1 takes what is left.
 Dims reshaped(const OpArgs& args, const Dims& x, const std::vector<std::int64_t>& shape) {
   Dims out = shape;
   std::size_t free = out.size();

@@ -17,24 +17,24 @@ using InferFn = std::vector<Type> (*)(const OpArgs&);
 // One argument of a signature.
 struct ArgSchema {
   std::string name;
-  bool constant = false;   // must be known when the program is compiled
-  bool optional = false;   // may be left out
-  bool variadic = false;   // a tuple of values
+  bool constant = false;  // must be known when the program is compiled
+  bool optional = false;  // may be left out
+  bool variadic = false;  // a tuple of values
   bool is_state = false;
-  bool any_kind = false;   // every type at all; otherwise the operand must be of this kind
+  bool any_kind = false;  // every type at all; otherwise the operand must be of this kind
   Type::Kind kind = Type::Kind::kTensor;
-  std::vector<DType> dtypes;     // allowed element types
-  char domain = 0;               // letter shared by arguments whose dtypes must agree; 0: free
-  std::optional<Value> fallback; // the default, where it is one value
-  std::string since;             // opset that brought it, when later than the operation's
+  std::vector<DType> dtypes;      // allowed element types
+  char domain = 0;                // letter shared by arguments whose dtypes must agree; 0: free
+  std::optional<Value> fallback;  // the default, where it is one value
+  std::string since;              // opset that brought it, when later than the operation's
 };
 
 enum class HostSupport : std::uint8_t {
-  kFunction,  // `op_<name>` in csrc/host/ops
+  kFunction,     // `op_<name>` in csrc/host/ops
   kElementwise,  // `chain_<name>` in csrc/host/ops: may join a chain
-  kView,      // same bytes, other shape: no work
-  kPlan,      // the plan itself handles it
-  kNone,      // known to the language, refused by the host engine at compile
+  kView,         // same bytes, other shape: no work
+  kPlan,         // the plan itself handles it
+  kNone,         // known to the language, refused by the host engine at compile
 };
 
 struct OpSchema {

@@ -16,11 +16,15 @@ struct Type {
   Kind kind = Kind::kTensor;
   DType dtype = DType::kFp16;  // tensor, tensor_buffer
   Dims dims;                   // tensor; list: {length}
-  std::vector<Type> params;    // list: {element}; tuple: members; dict: {key, value}; state: {tensor}
+  std::vector<Type> params;  // list: {element}; tuple: members; dict: {key, value}; state: {tensor}
   std::vector<std::pair<std::string, Dims>> buffer;  // tensor_buffer: shape=, strides=, ...
 
-  static Type tensor(DType dtype, Dims dims = {}) { return {Kind::kTensor, dtype, std::move(dims), {}, {}}; }
-  static Type state(Type wrapped) { return {Kind::kState, wrapped.dtype, {}, {std::move(wrapped)}, {}}; }
+  static Type tensor(DType dtype, Dims dims = {}) {
+    return {Kind::kTensor, dtype, std::move(dims), {}, {}};
+  }
+  static Type state(Type wrapped) {
+    return {Kind::kState, wrapped.dtype, {}, {std::move(wrapped)}, {}};
+  }
   static Type list(Type element, std::int64_t length) {
     return {Kind::kList, element.dtype, {length}, {std::move(element)}, {}};
   }

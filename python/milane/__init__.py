@@ -42,7 +42,7 @@ from .runtime import (
     QuirkRule,
     Runtime,
     WeightFile,
-    open,  # noqa: A004
+    open,
     probe,
     quirk_rules,
 )

@@ -82,8 +82,8 @@ class Ports(Mapping[str, Port]):
 class Kernel:
     """A compiled, loaded program with a surface for every input, output and state.
 
-    Made by :meth:`milane.Runtime.compile`. Write inputs through ``kernel.inputs[name].array``, call
-    :meth:`eval`, read ``kernel.outputs[name].array``; or call the kernel with arrays. Any thread may
+    Made by :meth:`milane.Runtime.compile`. Write inputs through ``kernel.inputs[name].array``,
+    call :meth:`eval`, read ``kernel.outputs[name].array``; or call the kernel with arrays. Any thread may
     use it; evaluations of one kernel queue up.
     """
 
@@ -148,7 +148,9 @@ class Kernel:
             raise InvalidArgumentError("with_shapes: expected a kernel made by Runtime.compile")
         return self._specialise(wanted)
 
-    def __call__(self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
+    def __call__(
+        self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike
+    ) -> dict[str, npt.NDArray[Any]]:
         """Evaluate with these inputs; return new dense arrays by output name.
 
         Inputs are given by name, or positionally in declaration order, and converted as
@@ -194,8 +196,12 @@ class Kernel:
         self.close()
 
     def __repr__(self) -> str:
-        ins = ", ".join(f"{p.name}: {p.layout.dtype} {list(p.shape)}" for p in self._inputs.values())
-        outs = ", ".join(f"{p.name}: {p.layout.dtype} {list(p.shape)}" for p in self._outputs.values())
+        ins = ", ".join(
+            f"{p.name}: {p.layout.dtype} {list(p.shape)}" for p in self._inputs.values()
+        )
+        outs = ", ".join(
+            f"{p.name}: {p.layout.dtype} {list(p.shape)}" for p in self._outputs.values()
+        )
         return f"Kernel({self.function}: ({ins}) -> ({outs}))"
 
     def _named(

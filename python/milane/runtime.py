@@ -103,7 +103,7 @@ def probe() -> DeviceInfo:
     return _core.probe()
 
 
-def open(backend: Literal["auto", "ane", "host"] = "auto") -> Runtime:  # noqa: A001
+def open(backend: Literal["auto", "ane", "host"] = "auto") -> Runtime:
     """Return a runtime on the Neural Engine, or on the CPU.
 
     ``"auto"`` takes the engine where it answers, else the host engine; the environment variable
@@ -151,9 +151,7 @@ class Runtime:
         with self._lock:
             self._compiles = 0
 
-    def compile(
-        self, source: Source | CompileOptions | None = None, **options: Any
-    ) -> Kernel:
+    def compile(self, source: Source | CompileOptions | None = None, **options: Any) -> Kernel:
         """Return a kernel for one function of a program.
 
         ``source`` is MIL text, a path to a ``.mil`` file (its folder is ``@model_path``), a path to
@@ -229,7 +227,7 @@ class _Compiler:
 
     def _compile(self, shapes: Shapes) -> Kernel:
         options = self._options
-        wanted = {name: list(shape) for name, shape in (options.shapes | shapes).items()}
+        wanted = {name: list(shape) for name, shape in {**options.shapes, **shapes}.items()}
         session = self._runtime._native.compile(
             self._program,
             model_folder=self._folder,
@@ -289,8 +287,10 @@ def _weight_files(options: CompileOptions) -> dict[str, bytes | str]:
 
     def add(path: str, content: bytes | os.PathLike[str] | str) -> None:
         _check_weight_path(path)
-        value = bytes(content) if isinstance(content, bytes | bytearray | memoryview) else os.fspath(
-            Path(content)
+        value = (
+            bytes(content)
+            if isinstance(content, bytes | bytearray | memoryview)
+            else os.fspath(Path(content))
         )
         if path in files and files[path] != value:
             raise InvalidArgumentError(f"weight_files: expected {path} once, got it twice")

@@ -90,7 +90,8 @@ inline void map1(float* __restrict d, const float* __restrict a, int n, F f) {
   for (int i = 0; i < n; ++i) d[i] = f(a[i]);
 }
 template <class F>
-inline void map2(float* __restrict d, const float* __restrict a, const float* __restrict b, int n, F f) {
+inline void map2(float* __restrict d, const float* __restrict a, const float* __restrict b, int n,
+                 F f) {
   for (int i = 0; i < n; ++i) d[i] = f(a[i], b[i]);
 }
 
@@ -98,37 +99,63 @@ inline void map2(float* __restrict d, const float* __restrict a, const float* __
 void step(const Micro& m, float* d, const float* a, const float* b, const float* c, int n) {
   const float p = m.p, q = m.q;
   switch (m.op) {
-    case MicroOp::kCopy: return map1(d, a, n, [](float x) { return x; });
+    case MicroOp::kCopy:
+      return map1(d, a, n, [](float x) { return x; });
     case MicroOp::kTruncate:
       return map1(d, a, n, [=](float x) {
         const float t = std::trunc(x);
         return x != x ? 0.0f : (t < p ? p : (t > q ? q : t));
       });
-    case MicroOp::kToBool: return map1(d, a, n, [](float x) { return x != 0 ? 1.0f : 0.0f; });
-    case MicroOp::kAbs: return map1(d, a, n, [](float x) { return std::fabs(x); });
-    case MicroOp::kAcos: return map1(d, a, n, [](float x) { return std::acos(x); });
-    case MicroOp::kAsin: return map1(d, a, n, [](float x) { return std::asin(x); });
-    case MicroOp::kAtan: return map1(d, a, n, [](float x) { return std::atan(x); });
-    case MicroOp::kAtanh: return map1(d, a, n, [](float x) { return std::atanh(x); });
-    case MicroOp::kCeil: return map1(d, a, n, [](float x) { return std::ceil(x); });
-    case MicroOp::kCos: return map1(d, a, n, [](float x) { return std::cos(x); });
-    case MicroOp::kCosh: return map1(d, a, n, [](float x) { return std::cosh(x); });
-    case MicroOp::kErf: return map1(d, a, n, [](float x) { return std::erf(x); });
-    case MicroOp::kExp: return map1(d, a, n, exp_of);
-    case MicroOp::kExp2: return map1(d, a, n, [](float x) { return std::exp2(x); });
-    case MicroOp::kFloor: return map1(d, a, n, [](float x) { return std::floor(x); });
-    case MicroOp::kInverse: return map1(d, a, n, [=](float x) { return 1.0f / (x + p); });
-    case MicroOp::kLog: return map1(d, a, n, [=](float x) { return std::log(x + p); });
-    case MicroOp::kRound: return map1(d, a, n, [](float x) { return std::nearbyint(x); });
-    case MicroOp::kRsqrt: return map1(d, a, n, [=](float x) { return 1.0f / std::sqrt(x + p); });
-    case MicroOp::kSign: return map1(d, a, n, sign_of);
-    case MicroOp::kSin: return map1(d, a, n, [](float x) { return std::sin(x); });
-    case MicroOp::kSinh: return map1(d, a, n, [](float x) { return std::sinh(x); });
-    case MicroOp::kSqrt: return map1(d, a, n, [](float x) { return std::sqrt(x); });
-    case MicroOp::kSquare: return map1(d, a, n, [](float x) { return x * x; });
-    case MicroOp::kTan: return map1(d, a, n, [](float x) { return std::tan(x); });
-    case MicroOp::kTanh: return map1(d, a, n, tanh_of);
-    case MicroOp::kClip: return map1(d, a, n, [=](float x) { return x < p ? p : (x > q ? q : x); });
+    case MicroOp::kToBool:
+      return map1(d, a, n, [](float x) { return x != 0 ? 1.0f : 0.0f; });
+    case MicroOp::kAbs:
+      return map1(d, a, n, [](float x) { return std::fabs(x); });
+    case MicroOp::kAcos:
+      return map1(d, a, n, [](float x) { return std::acos(x); });
+    case MicroOp::kAsin:
+      return map1(d, a, n, [](float x) { return std::asin(x); });
+    case MicroOp::kAtan:
+      return map1(d, a, n, [](float x) { return std::atan(x); });
+    case MicroOp::kAtanh:
+      return map1(d, a, n, [](float x) { return std::atanh(x); });
+    case MicroOp::kCeil:
+      return map1(d, a, n, [](float x) { return std::ceil(x); });
+    case MicroOp::kCos:
+      return map1(d, a, n, [](float x) { return std::cos(x); });
+    case MicroOp::kCosh:
+      return map1(d, a, n, [](float x) { return std::cosh(x); });
+    case MicroOp::kErf:
+      return map1(d, a, n, [](float x) { return std::erf(x); });
+    case MicroOp::kExp:
+      return map1(d, a, n, exp_of);
+    case MicroOp::kExp2:
+      return map1(d, a, n, [](float x) { return std::exp2(x); });
+    case MicroOp::kFloor:
+      return map1(d, a, n, [](float x) { return std::floor(x); });
+    case MicroOp::kInverse:
+      return map1(d, a, n, [=](float x) { return 1.0f / (x + p); });
+    case MicroOp::kLog:
+      return map1(d, a, n, [=](float x) { return std::log(x + p); });
+    case MicroOp::kRound:
+      return map1(d, a, n, [](float x) { return std::nearbyint(x); });
+    case MicroOp::kRsqrt:
+      return map1(d, a, n, [=](float x) { return 1.0f / std::sqrt(x + p); });
+    case MicroOp::kSign:
+      return map1(d, a, n, sign_of);
+    case MicroOp::kSin:
+      return map1(d, a, n, [](float x) { return std::sin(x); });
+    case MicroOp::kSinh:
+      return map1(d, a, n, [](float x) { return std::sinh(x); });
+    case MicroOp::kSqrt:
+      return map1(d, a, n, [](float x) { return std::sqrt(x); });
+    case MicroOp::kSquare:
+      return map1(d, a, n, [](float x) { return x * x; });
+    case MicroOp::kTan:
+      return map1(d, a, n, [](float x) { return std::tan(x); });
+    case MicroOp::kTanh:
+      return map1(d, a, n, tanh_of);
+    case MicroOp::kClip:
+      return map1(d, a, n, [=](float x) { return x < p ? p : (x > q ? q : x); });
     case MicroOp::kClampedRelu:
       return map1(d, a, n, [=](float x) {
         const float y = x >= 0 ? x : p * x;
@@ -137,14 +164,16 @@ void step(const Micro& m, float* d, const float* a, const float* b, const float*
     case MicroOp::kElu:
       return map1(d, a, n, [=](float x) {
         // Near zero exp(x) - 1 cancels; its Taylor sum does not.
-        const float near = x * (1.0f + x * (0.5f + x * (1.0f / 6 + x * (1.0f / 24 + x * (1.0f / 120)))));
+        const float near =
+            x * (1.0f + x * (0.5f + x * (1.0f / 6 + x * (1.0f / 24 + x * (1.0f / 120)))));
         const float e = x > -0.25f ? near : exp_of(x) - 1.0f;
         return x > 0 ? x : p * e;
       });
     case MicroOp::kGeluExact:
       return map1(d, a, n, [](float x) {
         // erfc for the negative side, where 1 + erf cancels.
-        return x < 0 ? 0.5f * x * std::erfc(-x * 0.70710678f) : 0.5f * x * (1.0f + std::erf(x * 0.70710678f));
+        return x < 0 ? 0.5f * x * std::erfc(-x * 0.70710678f)
+                     : 0.5f * x * (1.0f + std::erf(x * 0.70710678f));
       });
     case MicroOp::kGeluTanh:
       return map1(d, a, n, [](float x) {
@@ -154,11 +183,16 @@ void step(const Micro& m, float* d, const float* a, const float* b, const float*
       });
     case MicroOp::kGeluSigmoid:
       return map1(d, a, n, [](float x) { return x < -1e4f ? -0.0f : x * sigmoid_of(1.702f * x); });
-    case MicroOp::kLeakyRelu: return map1(d, a, n, [=](float x) { return x >= 0 ? x : p * x; });
-    case MicroOp::kLinear: return map1(d, a, n, [=](float x) { return p * x + q; });
-    case MicroOp::kRelu: return map1(d, a, n, [](float x) { return x < 0 ? 0.0f : x; });
-    case MicroOp::kScaledTanh: return map1(d, a, n, [=](float x) { return p * tanh_of(q * x); });
-    case MicroOp::kSigmoid: return map1(d, a, n, sigmoid_of);
+    case MicroOp::kLeakyRelu:
+      return map1(d, a, n, [=](float x) { return x >= 0 ? x : p * x; });
+    case MicroOp::kLinear:
+      return map1(d, a, n, [=](float x) { return p * x + q; });
+    case MicroOp::kRelu:
+      return map1(d, a, n, [](float x) { return x < 0 ? 0.0f : x; });
+    case MicroOp::kScaledTanh:
+      return map1(d, a, n, [=](float x) { return p * tanh_of(q * x); });
+    case MicroOp::kSigmoid:
+      return map1(d, a, n, sigmoid_of);
     case MicroOp::kSigmoidHard:
       return map1(d, a, n, [=](float x) {
         const float y = p * x + q;
@@ -167,36 +201,57 @@ void step(const Micro& m, float* d, const float* a, const float* b, const float*
     case MicroOp::kSilu:
       // Below -104 sigmoid is 0; writing it out keeps -inf from giving NaN.
       return map1(d, a, n, [](float x) { return x < -104.0f ? -0.0f : x * sigmoid_of(x); });
-    case MicroOp::kSoftplus: return map1(d, a, n, softplus_of);
+    case MicroOp::kSoftplus:
+      return map1(d, a, n, softplus_of);
     case MicroOp::kSoftsign:
       return map1(d, a, n, [](float x) {
         const float m1 = std::fabs(x);
         return m1 > 3.0e38f ? sign_of(x) : x / (1.0f + m1);
       });
-    case MicroOp::kThreshold: return map1(d, a, n, [=](float x) { return x < p ? p : x; });
-    case MicroOp::kThresholdedRelu: return map1(d, a, n, [=](float x) { return x >= p ? x : 0.0f; });
-    case MicroOp::kAdd: return map2(d, a, b, n, [](float x, float y) { return x + y; });
-    case MicroOp::kSub: return map2(d, a, b, n, [](float x, float y) { return x - y; });
-    case MicroOp::kMul: return map2(d, a, b, n, [](float x, float y) { return x * y; });
-    case MicroOp::kDiv: return map2(d, a, b, n, [](float x, float y) { return x / y; });
-    case MicroOp::kFloorDiv: return map2(d, a, b, n, [](float x, float y) { return std::floor(x / y); });
-    case MicroOp::kMod: return map2(d, a, b, n, mod_of);
-    case MicroOp::kPow: return map2(d, a, b, n, pow_of);
+    case MicroOp::kThreshold:
+      return map1(d, a, n, [=](float x) { return x < p ? p : x; });
+    case MicroOp::kThresholdedRelu:
+      return map1(d, a, n, [=](float x) { return x >= p ? x : 0.0f; });
+    case MicroOp::kAdd:
+      return map2(d, a, b, n, [](float x, float y) { return x + y; });
+    case MicroOp::kSub:
+      return map2(d, a, b, n, [](float x, float y) { return x - y; });
+    case MicroOp::kMul:
+      return map2(d, a, b, n, [](float x, float y) { return x * y; });
+    case MicroOp::kDiv:
+      return map2(d, a, b, n, [](float x, float y) { return x / y; });
+    case MicroOp::kFloorDiv:
+      return map2(d, a, b, n, [](float x, float y) { return std::floor(x / y); });
+    case MicroOp::kMod:
+      return map2(d, a, b, n, mod_of);
+    case MicroOp::kPow:
+      return map2(d, a, b, n, pow_of);
     case MicroOp::kMax:
-      return map2(d, a, b, n, [](float x, float y) { return x != x ? x : (y != y ? y : (x > y ? x : y)); });
+      return map2(d, a, b, n,
+                  [](float x, float y) { return x != x ? x : (y != y ? y : (x > y ? x : y)); });
     case MicroOp::kMin:
-      return map2(d, a, b, n, [](float x, float y) { return x != x ? x : (y != y ? y : (x < y ? x : y)); });
-    case MicroOp::kEqual: return map2(d, a, b, n, [](float x, float y) { return x == y ? 1.0f : 0.0f; });
-    case MicroOp::kNotEqual: return map2(d, a, b, n, [](float x, float y) { return x != y ? 1.0f : 0.0f; });
-    case MicroOp::kLess: return map2(d, a, b, n, [](float x, float y) { return x < y ? 1.0f : 0.0f; });
-    case MicroOp::kLessEqual: return map2(d, a, b, n, [](float x, float y) { return x <= y ? 1.0f : 0.0f; });
-    case MicroOp::kGreater: return map2(d, a, b, n, [](float x, float y) { return x > y ? 1.0f : 0.0f; });
+      return map2(d, a, b, n,
+                  [](float x, float y) { return x != x ? x : (y != y ? y : (x < y ? x : y)); });
+    case MicroOp::kEqual:
+      return map2(d, a, b, n, [](float x, float y) { return x == y ? 1.0f : 0.0f; });
+    case MicroOp::kNotEqual:
+      return map2(d, a, b, n, [](float x, float y) { return x != y ? 1.0f : 0.0f; });
+    case MicroOp::kLess:
+      return map2(d, a, b, n, [](float x, float y) { return x < y ? 1.0f : 0.0f; });
+    case MicroOp::kLessEqual:
+      return map2(d, a, b, n, [](float x, float y) { return x <= y ? 1.0f : 0.0f; });
+    case MicroOp::kGreater:
+      return map2(d, a, b, n, [](float x, float y) { return x > y ? 1.0f : 0.0f; });
     case MicroOp::kGreaterEqual:
       return map2(d, a, b, n, [](float x, float y) { return x >= y ? 1.0f : 0.0f; });
-    case MicroOp::kAnd: return map2(d, a, b, n, [](float x, float y) { return x * y; });
-    case MicroOp::kOr: return map2(d, a, b, n, [](float x, float y) { return x > y ? x : y; });
-    case MicroOp::kXor: return map2(d, a, b, n, [](float x, float y) { return x != y ? 1.0f : 0.0f; });
-    case MicroOp::kNot: return map1(d, a, n, [](float x) { return 1.0f - x; });
+    case MicroOp::kAnd:
+      return map2(d, a, b, n, [](float x, float y) { return x * y; });
+    case MicroOp::kOr:
+      return map2(d, a, b, n, [](float x, float y) { return x > y ? x : y; });
+    case MicroOp::kXor:
+      return map2(d, a, b, n, [](float x, float y) { return x != y ? 1.0f : 0.0f; });
+    case MicroOp::kNot:
+      return map1(d, a, n, [](float x) { return 1.0f - x; });
     case MicroOp::kSelect:
       for (int i = 0; i < n; ++i) d[i] = a[i] != 0 ? b[i] : c[i];
       return;

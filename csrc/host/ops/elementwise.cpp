@@ -7,7 +7,9 @@
 namespace milane::host {
 namespace {
 
-Lowered unary(MicroOp op, float p = 0, float q = 0) { return {{op, false, 0, 0, 0, 0, p, q}, {"x", {}, {}}}; }
+Lowered unary(MicroOp op, float p = 0, float q = 0) {
+  return {{op, false, 0, 0, 0, 0, p, q}, {"x", {}, {}}};
+}
 Lowered binary(MicroOp op) { return {{op, false, 0, 0, 0, 0, 0, 0}, {"x", "y", {}}}; }
 
 float number(const OpSite& site, std::string_view name) {
@@ -111,8 +113,9 @@ Lowered chain_gelu(const OpSite& site) {
   if (mode == "EXACT") return unary(MicroOp::kGeluExact);
   if (mode == "TANH_APPROXIMATION") return unary(MicroOp::kGeluTanh);
   if (mode == "SIGMOID_APPROXIMATION") return unary(MicroOp::kGeluSigmoid);
-  site.args.fail("mode", "expected \"EXACT\", \"TANH_APPROXIMATION\" or \"SIGMOID_APPROXIMATION\", got \"" +
-                             mode + "\"");
+  site.args.fail("mode",
+                 "expected \"EXACT\", \"TANH_APPROXIMATION\" or \"SIGMOID_APPROXIMATION\", got \"" +
+                     mode + "\"");
 }
 
 // Float to integer truncates toward zero and saturates, NaN gives 0; to bool: non-zero is true.

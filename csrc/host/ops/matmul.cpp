@@ -61,10 +61,10 @@ struct IntegerStrides {
   std::int64_t x_row, x_column, y_row, y_column;
 };
 
-// out[batch, m, n] = x[batch, m, k] y[batch, k, n] in int32, wrapping; index arithmetic of programs,
-// never large.
-RunFn integer_matmul(const BatchedMatmul& op, const Operand& x, const Operand& y, const Operand& out,
-                     const IntegerStrides& s) {
+// out[batch, m, n] = x[batch, m, k] y[batch, k, n] in int32, wrapping; index arithmetic of
+// programs, never large.
+RunFn integer_matmul(const BatchedMatmul& op, const Operand& x, const Operand& y,
+                     const Operand& out, const IntegerStrides& s) {
   return [=](const Exec& e) {
     const auto [m, n, k] = std::array{op.shape.m, op.shape.n, op.shape.k};
     for (std::int64_t b = 0; b < element_count(op.batch); ++b) {
@@ -115,7 +115,8 @@ RunFn op_matmul(OpSite& site) {
   const std::int64_t x_row = tx ? 1 : k, x_column = tx ? m : 1;
   const std::int64_t y_row = ty ? 1 : n, y_column = ty ? k : 1;  // of y as [k, n]
 
-  if (x.dtype != DType::kInt32 && y.is_constant() && batch_count(yd) == 1 && (!tx || batch_count(xd) == 1)) {
+  if (x.dtype != DType::kInt32 && y.is_constant() && batch_count(yd) == 1 &&
+      (!tx || batch_count(xd) == 1)) {
     PackedOperand w(site, y, y_column, y_row, n, k);
     return packed_product(site, x, std::move(w), {}, batch_count(xd) * m, x_row, x_column);
   }

@@ -23,7 +23,7 @@ struct RecurrentLayer {
   std::int64_t length = 0, batch = 0, input = 0, hidden = 0;
   bool reverse = false;
   bool every_step = false;
-  float clip = 0.0f;         // lstm: bound of the cell state, 0 for none
+  float clip = 0.0f;  // lstm: bound of the cell state, 0 for none
   Activation recurrent = nullptr, cell_input = nullptr, output = nullptr;
   PackedMatrix weight_ih, weight_hh;
   std::vector<float> input_bias, hidden_bias;  // added to W x, and to R h; empty for none
