@@ -7,7 +7,7 @@ class AneError(Exception):
     """Base of every error of this package.
 
     Attributes:
-        op: the stage that failed: ``"parse"``, ``"verify"``, ``"compile"``, ``"eval"``, … or ``""``.
+        op: the stage that failed (``"parse"``, ``"verify"``, ``"compile"``, ``"eval"``) or ``""``.
         cls: the class the device's own message gives, such as ``"InvalidMILProgram"``, or ``""``.
         code: the number in ``domain`` (0 where there is none).
         domain: the system's error domain, such as ``"com.apple.appleneuralengine.compiler"``.

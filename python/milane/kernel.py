@@ -83,8 +83,8 @@ class Kernel:
     """A compiled, loaded program with a surface for every input, output and state.
 
     Made by :meth:`milane.Runtime.compile`. Write inputs through ``kernel.inputs[name].array``,
-    call :meth:`eval`, read ``kernel.outputs[name].array``; or call the kernel with arrays. Any thread may
-    use it; evaluations of one kernel queue up.
+    call :meth:`eval`, read ``kernel.outputs[name].array``; or call the kernel with arrays. Any
+    thread may use it; evaluations of one kernel queue up.
     """
 
     def __init__(
