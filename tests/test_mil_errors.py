@@ -377,12 +377,14 @@ def test_weight_paths_stay_inside_the_model_folder(tmp_path: Path) -> None:
     assert Path(found) == (folder / "weights" / "weight.bin").resolve()
     (folder / "inner").symlink_to(folder / "weights")
     assert mil.resolve_weight_path("@model_path/inner/w.bin", folder).endswith("weights/w.bin")
+    # Handwritten programs leave the prefix out.
+    assert mil.resolve_weight_path("weights/weight.bin", folder) == found
 
 
 @pytest.mark.parametrize(
     "path",
     ["/etc/passwd", "@model_path//etc/passwd", "@model_path/../w.bin", "@model_path/a/../../w.bin",
-     "weights/w.bin", "@model_path/", "@model_path", "", "@model_path/leak/w.bin"],
+     "@model_path/", "@other/w.bin", "@model_path", "", "@model_path/leak/w.bin"],
 )  # fmt: skip
 def test_weight_paths_that_leave_the_model_folder_are_refused(tmp_path: Path, path: str) -> None:
     folder = tmp_path / "model"

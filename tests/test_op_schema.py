@@ -180,7 +180,7 @@ ACCEPTED = [
     (
         "reshape",
         X,
-        "tensor<fp16, [1, 2, 96]> y = reshape(shape = tensor<int32, [3]>([0, 2, -1]), x = x);",
+        "tensor<fp16, [4, 2, 24]> y = reshape(shape = tensor<int32, [3]>([0, 2, -1]), x = x);",
     ),
     (
         "expand_dims",

@@ -534,6 +534,28 @@ def test_many_threads_share_kernels_without_wrong_numbers(runtime: milane.Runtim
     assert not failures
 
 
+def test_each_call_of_a_shared_kernel_returns_its_own_results(runtime: milane.Runtime) -> None:
+    kernel, flexible = runtime.compile(_matmul(96)), runtime.compile(FLEXIBLE)
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal((96, 96)).astype(np.float16) for _ in range(8)]
+    expected = [kernel(x)["y"] for x in inputs]
+    failures: list[str] = []
+
+    def work(seed: int) -> None:
+        for i in range(60):
+            if not np.array_equal(kernel(inputs[seed])["y"], expected[seed]):
+                failures.append(f"thread {seed}, round {i}")
+            if not (flexible(np.full((1 + i % 4, 4), float(seed)))["y"] == 2 * seed).all():
+                failures.append(f"thread {seed}, round {i}, flexible")
+
+    threads = [threading.Thread(target=work, args=(s,)) for s in range(len(inputs))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures
+
+
 def test_results_do_not_depend_on_the_number_of_threads(runtime: milane.Runtime) -> None:
     kernel = runtime.compile(_matmul(200))
     x = np.random.default_rng(1).standard_normal((200, 200)).astype(np.float16)

@@ -85,7 +85,8 @@ std::string resolve_weight_path(const std::string& mil_path, const std::string& 
   const bool prefixed = mil_path.starts_with(kModelPath);
   const std::string inside = prefixed ? mil_path.substr(kModelPath.size()) : mil_path;
   const fs::path relative(inside);
-  bool outside = inside.empty() || relative.is_absolute() || inside.find('\0') != inside.npos;
+  bool outside = inside.empty() || (!prefixed && inside.starts_with('@')) ||
+                 relative.is_absolute() || inside.find('\0') != inside.npos;
   for (const auto& part : relative) outside = outside || part == "..";
   if (outside) {
     fail("BLOBFILE path \"" + mil_path + "\"", "expected a path inside the model folder",

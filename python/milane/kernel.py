@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -84,7 +85,8 @@ class Kernel:
 
     Made by :meth:`milane.Runtime.compile`. Write inputs through ``kernel.inputs[name].array``,
     call :meth:`eval`, read ``kernel.outputs[name].array``; or call the kernel with arrays. Any
-    thread may use it; evaluations of one kernel queue up.
+    thread may use it: calls and evaluations of one kernel queue up. Its surfaces are shared, so
+    threads that write and read them through views order that among themselves.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Kernel:
         self._inputs = Ports("input", session.inputs())
         self._outputs = Ports("output", session.outputs())
         self._states = Ports("state", session.states())
+        self._call_lock = threading.Lock()  # from the first input written to the last output read
 
     @property
     def function(self) -> str:
@@ -163,13 +166,14 @@ class Kernel:
         """
         values = self._named(args, kwargs)
         kernel = self._for(values)
-        for name, value in values.items():
-            try:
-                kernel._inputs[name].surface.write(value)
-            except (InvalidArgumentError, TypeError) as error:
-                raise _about_input(name, error) from None
-        kernel.eval()
-        return {name: port.surface.read() for name, port in kernel._outputs.items()}
+        with kernel._call_lock:
+            for name, value in values.items():
+                try:
+                    kernel._inputs[name].surface.write(value)
+                except (InvalidArgumentError, TypeError) as error:
+                    raise _about_input(name, error) from None
+            kernel.eval()
+            return {name: port.surface.read() for name, port in kernel._outputs.items()}
 
     def close(self) -> None:
         """Release the program; idempotent. Views of its surfaces stay valid.

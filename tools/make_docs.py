@@ -1,0 +1,205 @@
+"""Writes the parts of the documentation that the package itself knows.
+
+docs/ops.md comes from `milane.mil.ops()`, the table of rules in docs/numerics.md from
+`milane.quirk_rules()`.
+
+    python tools/make_docs.py            # write what is out of date
+    python tools/make_docs.py --check    # write nothing; exit 1 when something is
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+import milane
+from milane import mil
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+QUIRKS_BEGIN = "<!-- quirks -->"
+QUIRKS_END = "<!-- end of quirks -->"
+
+# Why the host engine refuses an operation.
+_DATA_DEPENDENT = "the result's shape depends on data"
+_RANDOM = "random"
+_CONTROL_FLOW = "control flow"
+_LISTS = "lists"
+_BUFFERS = "tensor buffers"
+REFUSED = {
+    "classify": "labels are no tensors",
+    "cond": _CONTROL_FLOW,
+    "list_gather": _LISTS,
+    "list_length": _LISTS,
+    "list_read": _LISTS,
+    "list_scatter": _LISTS,
+    "list_write": _LISTS,
+    "make_list": _LISTS,
+    "non_maximum_suppression": _DATA_DEPENDENT,
+    "non_zero": _DATA_DEPENDENT,
+    "random_bernoulli": _RANDOM,
+    "random_categorical": _RANDOM,
+    "random_normal": _RANDOM,
+    "random_uniform": _RANDOM,
+    "tensor_buffer_to_tensor": _BUFFERS,
+    "tensor_to_tensor_buffer": _BUFFERS,
+    "while_loop": _CONTROL_FLOW,
+}
+
+_OPS_HEAD = """\
+<!-- Written by tools/make_docs.py; edit csrc/mil/ops.def instead. -->
+# Operations
+
+Milane knows {count} operations of MIL. The verifier checks all of them; the `host` engine runs
+{runs}, {views} of these as views (the same bytes under another shape: no work), and refuses
+{refused} with `UnsupportedOpError` at compile. Refused are random numbers, shapes that depend on
+data, control flow, lists, tensor buffers and labels. What a device accepts, only a device can say.
+
+An operation has one row for all opsets: the widest element types, and every argument that any opset
+has.
+
+| in a row | means |
+|---|---|
+| since | the first opset that has the operation; `@ios17` behind an argument is that argument's |
+| `x`: T | an argument of one of the element types that the row gives for T; arguments that share a letter have one type |
+| const | must be known when the program is compiled |
+| = 1 | may be left out, and then has this value |
+| optional | may be left out; the operation decides what that means |
+| tuple, list, state, buffer | takes several values, or that kind of value instead of a tensor |
+| any | every element type |
+| … | further arguments are accepted unchecked |
+
+| operation | since | host | arguments |
+|---|---|---|---|
+"""
+
+
+def ops_page() -> str:
+    """The text of docs/ops.md."""
+    ops = sorted(mil.ops(), key=lambda op: op.name)
+    hosts = Counter(op.host for op in ops)
+    head = _OPS_HEAD.format(
+        count=len(ops),
+        runs=len(ops) - hosts["none"],
+        views=hosts["view"],
+        refused=hosts["none"],
+    )
+    return head + _rows((f"`{op.name}`", op.since, _host_support(op), _arguments(op)) for op in ops)
+
+
+def _rows(rows: Iterable[Sequence[str]]) -> str:
+    """Rows of a Markdown table."""
+    escaped = ([cell.replace("|", r"\|") for cell in row] for row in rows)
+    return "".join(f"| {' | '.join(row)} |\n" for row in escaped)
+
+
+def _host_support(op: mil.OpSchema) -> str:
+    if op.host == "none":
+        return f"refused: {REFUSED[op.name]}"
+    return "view" if op.host == "view" else "runs"
+
+
+def _arguments(op: mil.OpSchema) -> str:
+    """`x`: T; `axis`: const int32 = -1; T: fp16 fp32."""
+    parts = [_argument(arg) for arg in op.args]
+    parts += ["…"] if op.open else []
+    domains = {arg.domain: _dtypes(arg) for arg in op.args if arg.domain}
+    return "; ".join(parts + [f"{letter}: {dtypes}" for letter, dtypes in domains.items()])
+
+
+def _argument(arg: mil.ArgSchema) -> str:
+    words = [f"`{arg.name}`:"]
+    words += ["const"] if arg.constant else []
+    words += ["optional"] if arg.optional and arg.default is None else []
+    words += ["tuple"] if arg.variadic else []
+    words += [arg.kind.removeprefix("tensor_")] if arg.kind not in ("tensor", "any") else []
+    words.append(arg.domain or _dtypes(arg))
+    words += [f"= {_literal(arg)}"] if arg.default is not None else []
+    words += [f"@{arg.since}"] if arg.since else []
+    return " ".join(words)
+
+
+def _dtypes(arg: mil.ArgSchema) -> str:
+    every = arg.kind == "any" or {"fp8e5m2", "uint1", "string"} <= set(arg.dtypes)
+    return "any" if every else " ".join(arg.dtypes)
+
+
+def _literal(arg: mil.ArgSchema) -> str:
+    """A default as the page spells it; a float is an fp32 and gets as many digits as that takes."""
+    value = arg.default
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(np.float32(value))
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def quirks_table() -> str:
+    """The table of the rules that `numerics="ane"` knows, as Markdown."""
+    head = "| rule | effect | chips | source | confidence |\n|---|---|---|---|---|\n"
+    return head + _rows(
+        (f"`{r.name}`", r.effect, r.scope, r.source, r.confidence) for r in milane.quirk_rules()
+    )
+
+
+def with_quirks(page: str) -> str:
+    """The text of docs/numerics.md with its table of rules renewed.
+
+    Raises ValueError for a page without the two marks, each once and in order.
+    """
+    before, begin, rest = page.partition(QUIRKS_BEGIN)
+    _, end, after = rest.partition(QUIRKS_END)
+    if not (begin and end) or QUIRKS_BEGIN in after or QUIRKS_END in before + after:
+        raise ValueError(f"expected {QUIRKS_BEGIN} and then {QUIRKS_END}, once each")
+    return f"{before}{QUIRKS_BEGIN}\n\n{quirks_table()}\n{QUIRKS_END}{after}"
+
+
+def pages(docs: Path = DOCS) -> dict[Path, str]:
+    """Every page that is written here, wholly or in part, with the text it should have."""
+    numerics = docs / "numerics.md"
+    return {
+        docs / "ops.md": ops_page(),
+        numerics: with_quirks(numerics.read_text(encoding="utf-8")),
+    }
+
+
+def out_of_date(docs: Path = DOCS) -> list[Path]:
+    """The pages whose text is not what it should be."""
+    return [path for path, text in pages(docs).items() if _current(path) != text]
+
+
+def _current(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def write(path: Path, text: str) -> None:
+    """Puts the text under its name whole, or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 1 when `--check` found a page out of date."""
+    parser = argparse.ArgumentParser(description="Write docs/ops.md and the rules of numerics.md.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when stale")
+    check = parser.parse_args(argv).check
+    stale = out_of_date()
+    for path in stale:
+        if not check:
+            write(path, pages()[path])
+        print(f"{path}: {'out of date: run tools/make_docs.py' if check else 'written'}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
