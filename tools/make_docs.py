@@ -67,7 +67,7 @@ has.
 | in a row | means |
 |---|---|
 | since | the first opset that has the operation; `@ios17` behind an argument is that argument's |
-| `x`: T | an argument of one of the element types that the row gives for T; arguments that share a letter have one type |
+| `x`: T | one of the element types the row gives for T; arguments that share a letter share it |
 | const | must be known when the program is compiled |
 | = 1 | may be left out, and then has this value |
 | optional | may be left out; the operation decides what that means |
@@ -188,15 +188,15 @@ def write(path: Path, text: str) -> None:
         part.unlink(missing_ok=True)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, docs: Path = DOCS) -> int:
     """The exit code: 1 when `--check` found a page out of date."""
     parser = argparse.ArgumentParser(description="Write docs/ops.md and the rules of numerics.md.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when stale")
     check = parser.parse_args(argv).check
-    stale = out_of_date()
+    stale = out_of_date(docs)
     for path in stale:
         if not check:
-            write(path, pages()[path])
+            write(path, pages(docs)[path])
         print(f"{path}: {'out of date: run tools/make_docs.py' if check else 'written'}")
     return 1 if check and stale else 0
 

@@ -13,6 +13,9 @@ namespace milane::host {
 // so a same-shape operand is one run and a scalar is one repeat.
 class Broadcast {
  public:
+  // Intermediates may exceed the device's five axes; lowering refuses a result with more than this.
+  static constexpr int kAxes = 16;
+
   // `from` broadcasts to `to` by NumPy's rule; ranks may differ.
   Broadcast(const Dims& from, const Dims& to) {
     const std::size_t lead = to.size() - from.size();
@@ -56,9 +59,6 @@ class Broadcast {
   }
 
  private:
-  // Intermediates may exceed the device's five axes; the language has no larger programs.
-  static constexpr int kAxes = 16;
-
   void push(std::int64_t dim, std::int64_t stride) {
     if (rank_ > 0 && strides_[rank_ - 1] == stride * dim) {
       dims_[rank_ - 1] *= dim;

@@ -6,6 +6,7 @@
 
 #include "backend/shapes.h"
 #include "core/aligned.h"
+#include "host/broadcast.h"
 #include "host/graph.h"
 #include "host/op_table.h"
 #include "host/quirks.h"
@@ -276,6 +277,11 @@ class Lowering {
            "expected a shape known at compile time, got " + to_string(dims),
            "the host engine plans memory ahead: shapes may depend on input shapes, not on input "
            "values");
+    }
+    if (dims.size() > Broadcast::kAxes) {
+      fail(ErrorCode::kCompile, op,
+           "expected at most " + std::to_string(Broadcast::kAxes) + " axes, got " +
+               std::to_string(dims.size()) + " in " + to_string(dims));
     }
     if (std::find(dims.begin(), dims.end(), 0) != dims.end()) {
       fail(ErrorCode::kCompile, op, "expected positive dimensions, got " + to_string(dims),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +16,14 @@ __all__ = ["main"]
 
 # Every sub-command is a module with add_parser(subparsers), which sets `handler`.
 _COMMANDS = (quickstart, run, inspect)
+
+# What a hint tells a Python caller, and the option that does the same here.
+_OPTIONS_FOR_HINTS = (
+    (r"pass function= to compile\(\)", "give --function NAME"),
+    (r'pass shapes=\{"([^"]+)": \(\.\.\.\)\} to compile\(\)', r"give --shape \1=1,2,3"),
+    (r'pass weight_files=\{"([^"]+)": \.\.\.\} to compile\(\)', r"give --weights \1=FILE"),
+    (r'open\("host"\) runs', "MILANE_BACKEND=host runs"),
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return int(args.handler(args))
+    except BrokenPipeError:  # `milane inspect … | head`: whoever read has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (milane.AneError, CliError, OSError) as error:
         print(f"error: {_message(error)}", file=sys.stderr)
         return 1
@@ -42,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _message(error: Exception) -> str:
-    """The error's text; milane's own errors carry their hint on a second line already."""
+    """The error's text. Milane's own errors carry their hint on the last line already."""
     if isinstance(error, OSError) and not isinstance(error, milane.AneError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+    text = str(error)
+    for pattern, option in _OPTIONS_FOR_HINTS:
+        text = re.sub(pattern, option, text)
+    return text

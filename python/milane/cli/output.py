@@ -91,6 +91,20 @@ def _plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
     return [title, "  " + join(columns), *("  " + join(row) for row in rows)]
 
 
+def whole_number(text: str, low: int, high: int | None = None) -> int:
+    """The number that an option's text spells, for argparse.
+
+    Raises argparse.ArgumentTypeError for anything but a whole number in [low, high].
+    """
+    bounds = f"{low} or more" if high is None else f"{low} to {high}"
+    if not text.lstrip("-").isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, {bounds}, got {text!r}")
+    value = int(text)
+    if value < low or (high is not None and value > high):
+        raise argparse.ArgumentTypeError(f"expected {bounds}, got {value}")
+    return value
+
+
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """Adds `--json`, the same on every sub-command."""
     parser.add_argument("--json", action="store_true", help="print one JSON object to stdout")
@@ -129,6 +143,8 @@ def backend_reason(runtime: milane.Runtime) -> str:
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears under `path` complete, or not at all."""
+    if not path.parent.is_dir():
+        raise CliError(f"{path}: expected a folder to write into, got none at {path.parent}")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("xb") as file:

@@ -17,6 +17,7 @@ from milane.cli.output import (
     backend_reason,
     json_number,
     shape_text,
+    whole_number,
 )
 
 Float64 = NDArray[np.float64]
@@ -170,20 +171,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "quickstart", help="compile, check and time one small program on this machine"
     )
-    parser.add_argument("--channels", type=_size, default=256, metavar="C")
-    parser.add_argument("--hidden", type=_size, default=512, metavar="H")
-    parser.add_argument("--length", type=_size, default=64, metavar="S")
-    parser.add_argument("--seed", type=int, default=0)
+    sizes = {"--channels": (256, "C"), "--hidden": (512, "H"), "--length": (64, "S")}
+    for option, (size, letter) in sizes.items():
+        text = f"{option[2:]} of the block, 1 to 4096 (default {size})"
+        parser.add_argument(option, type=_size, default=size, metavar=letter, help=text)
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the random numbers")
     parser.add_argument("--show-mil", action="store_true", help="print the program's text")
     add_json_option(parser)
     parser.set_defaults(handler=_quickstart)
 
 
 def _size(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 4096:
-        raise argparse.ArgumentTypeError(f"expected 1 to 4096, got {value}")
-    return value
+    return whole_number(text, 1, 4096)
+
+
+def _seed(text: str) -> int:
+    return whole_number(text, 0)
 
 
 def _quickstart(args: argparse.Namespace) -> int:
