@@ -62,7 +62,7 @@ ASAN_TESTS = [
     "-k=not VAEDecoder",
 ]
 # The tests that start threads.
-TSAN_TESTS = ["tests/test_runtime.py", "tests/test_blob.py", "-k=runtime or thread"]
+TSAN_TESTS = ["tests/test_runtime.py"]
 
 
 @nox.session
@@ -93,7 +93,7 @@ def tsan(session: nox.Session) -> None:
         env={
             "PYTHONPATH": str(site),
             "LD_PRELOAD": runtime_libraries(site, "libtsan", "libstdc++"),
-            "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+            "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:suppressions=tools/tsan.supp",
         },
         external=True,
     )

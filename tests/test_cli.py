@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import struct
+import subprocess
+import sys
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,6 @@ import pytest
 
 import milane
 from milane.cli import main
-from milane.cli.arrays import read_wav
-from milane.cli.output import write_npz
 from milane.cli.quickstart import swiglu_bound
 from milane.cli.weights import blob_references
 
@@ -286,9 +285,14 @@ def test_run_names_an_input_file_that_it_cannot_read(
         ["run", "{model}", "--shape", "a=one"],
         ["run", "{model}", "--weights", "w.bin=absent.bin"],
         ["run", "{model}", "--input", "a=1.npy", "--input", "a=2.npy"],
+        ["run", "{model}", "--output", "absent/out.npz"],
+        ["run", "{model}", "--input", "a=."],
         ["inspect", "absent.mil"],
     ],
-    ids=["no model", "output name", "shape", "no weights", "input twice", "inspect nothing"],
+    ids=[
+        *("no model", "output name", "shape", "no weights", "input twice", "output folder"),
+        *("a folder as input", "inspect nothing"),
+    ],
 )
 def test_a_bad_value_is_an_error_with_exit_code_1(
     fails: Callable[..., str], sum_model: Path, arguments: list[str]
@@ -305,7 +309,10 @@ def test_a_bad_value_is_an_error_with_exit_code_1(
         ["run", "m.mil", "--input", "a"],
         ["run", "m.mil", "--repeat", "0"],
         ["run", "m.mil", "--numerics", "fp8"],
+        ["run", "m.mil", "--repeat", "often"],
         ["quickstart", "--channels", "0"],
+        ["quickstart", "--channels", "wide"],
+        ["quickstart", "--seed", "-1"],
     ],
     ids=" ".join,
 )
@@ -316,50 +323,84 @@ def test_bad_usage_exits_with_2(capsys: pytest.CaptureFixture[str], arguments: l
     assert "usage: milane" in capsys.readouterr().err
 
 
+def test_a_program_without_such_ports_says_so(
+    fails: Callable[..., str], sum_model: Path, tmp_path: Path
+) -> None:
+    given = (f"--input=a={tmp_path / 'a.npy'}", f"--input=b={tmp_path / 'b.npy'}")
+    assert "the program has no states" in fails("run", sum_model, *given, "--state", "h=h.npy")
+
+
+def test_run_refuses_weights_that_the_program_does_not_name(
+    fails: Callable[..., str], weighted: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "w.bin").write_bytes(b"")
+    text = fails("run", weighted, "--weights", f"weight.bin={tmp_path / 'w.bin'}")
+    assert "@model_path/weights/weight.bin, got weight.bin" in text
+
+
+def test_run_takes_weights_whose_path_has_no_prefix(
+    run_json: Json, weighted: Path, tmp_path: Path
+) -> None:
+    weighted.write_text(WEIGHTED.replace("@model_path/weights/", ""))
+    writer = milane.blob.BlobWriter(tmp_path / "elsewhere.bin")
+    with writer:
+        writer.add_float16(np.ones(4))
+        writer.add_float16(np.ones(32))
+    weighted.write_text(weighted.read_text().replace("uint64(320)", f"uint64({writer.offset(1)})"))
+    np.save(tmp_path / "x.npy", np.ones((1, 4, 1, 8), np.float32))
+    given = ("--input", f"x={tmp_path / 'x.npy'}")
+    report = run_json(
+        "run", weighted, *given, "--weights", f"weight.bin={tmp_path / 'elsewhere.bin'}"
+    )
+    assert report["outputs"]["y"]["min"] == report["outputs"]["y"]["max"] == 2
+
+
+def test_run_asks_for_the_shape_of_a_flexible_input(
+    fails: Callable[..., str], run_json: Json, tmp_path: Path
+) -> None:
+    path, x = tmp_path / "flexible.mil", tmp_path / "x.npy"
+    text = SUM.replace("[1, 4, 1, 8]", "[1, ?]").replace(", tensor<fp16, [1, ?]> b", "")
+    path.write_text(text.replace("y = b", "y = a"))
+    np.save(x, np.ones((1, 5), np.float32))
+    assert "hint: give --shape a=" in fails("run", path, "--input", f"a={x}")
+    other = fails("run", path, "--input", f"a={x}", "--shape", "a=1,3")
+    assert "hint: a is flexible: --shape a=1,5" in other
+    report = run_json("run", path, "--input", f"a={x}", "--shape", "a=1,5")
+    assert report["outputs"]["s"]["shape"] == [1, 5]
+
+
+def test_hints_name_the_option_and_not_the_python_argument(
+    fails: Callable[..., str], sum_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "hint: give --function NAME" in fails("run", sum_model, "--function", "second")
+    if not milane.probe().has_ane:
+        monkeypatch.setenv("MILANE_BACKEND", "ane")
+        assert "hint: MILANE_BACKEND=host runs the same" in fails("run", sum_model)
+
+
+def test_a_file_that_is_no_text_is_an_error_that_says_where(
+    fails: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "net.bin").write_bytes(b"\xf6\x00\x01")
+    for command in ("run", "inspect"):
+        assert "net.bin:1:1: expected UTF-8" in fails(command, tmp_path / "net.bin")
+
+
+def test_output_into_a_closed_pipe_ends_quietly(sum_model: Path) -> None:
+    command = [sys.executable, "-m", "milane.cli", "inspect", str(sum_model)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
 def test_malformed_mil_is_an_error_that_says_where(
     fails: Callable[..., str], tmp_path: Path
 ) -> None:
     (tmp_path / "bad.mil").write_text(SUM.replace("add(x = a", "add(x = = a"))
     for command in ("run", "inspect"):
         assert "bad.mil:4:" in fails(command, tmp_path / "bad.mil")
-
-
-# --- files
-
-
-def wav_bytes(tag: int, bits: int, channels: int, data: bytes) -> bytes:
-    frame = channels * bits // 8
-    fmt = struct.pack("<HHIIHH", tag, channels, 8000, 8000 * frame, frame, bits)
-    odd = b"junk" + struct.pack("<I", 3) + b"abc\0"  # a chunk of odd size is padded
-    chunks = b"fmt " + struct.pack("<I", 16) + fmt + odd + b"data" + struct.pack("<I", len(data))
-    return b"RIFF" + struct.pack("<I", 4 + len(chunks) + len(data)) + b"WAVE" + chunks + data
-
-
-@pytest.mark.parametrize(
-    ("tag", "bits", "data", "expected"),
-    [
-        (1, 8, bytes([0, 128, 255]), [-1, 0, 127 / 128]),
-        (1, 16, struct.pack("<3h", -32768, 0, 32767), [-1, 0, 32767 / 32768]),
-        (1, 24, b"\x00\x00\x80\x00\x00\x00\xff\xff\x7f", [-1, 0, 1 - 2**-23]),
-        (1, 32, struct.pack("<3i", -(2**31), 0, 2**31 - 1), [-1, 0, 1 - 2**-24]),
-        (3, 32, struct.pack("<3f", -1.5, 0, 0.25), [-1.5, 0, 0.25]),
-    ],
-    ids=["8 bit", "16 bit", "24 bit", "32 bit", "float"],
-)
-def test_wav_samples_are_float32_in_minus_one_to_one(
-    tmp_path: Path, tag: int, bits: int, data: bytes, expected: list[float]
-) -> None:
-    (tmp_path / "s.wav").write_bytes(wav_bytes(tag, bits, 1, data))
-    samples = read_wav(tmp_path / "s.wav")
-    assert samples.dtype == np.float32
-    np.testing.assert_array_equal(samples, np.array([expected], np.float32))
-
-
-def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path) -> None:
-    objects = np.array([object()])
-    with pytest.raises(ValueError, match="allow_pickle"):
-        write_npz(tmp_path / "out.npz", {"fine": np.ones(3), "bad": objects})
-    assert list(tmp_path.iterdir()) == []
 
 
 # --- inspect
@@ -375,6 +416,7 @@ def test_inspect_describes_a_program_without_its_weights(run_json: Json, weighte
     assert function["outputs"]["y"]["dtype"] == "fp16"
     assert function["ops"] == {"const": 2, "mul": 1, "add": 1}
     assert function["result_dtypes"] == {"fp16": 2}
+    assert report["host_refuses"] == []
     assert report["weights"]["total_bytes"] == 2 * (4 + 32)
     assert [w["name"] for w in report["weights"]["largest"]] == ["bias", "w"]
     assert report["weight_files"][0]["found"] is False
@@ -385,6 +427,20 @@ def test_inspect_says_when_weight_files_are_missing(
 ) -> None:
     assert main(["inspect", str(weighted)]) == 0
     assert "@model_path/weights/weight.bin: missing" in capsys.readouterr().out
+
+
+def test_inspect_names_the_operations_that_the_host_engine_refuses(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "net.mil").write_text(
+        SUM.replace("[1, 4, 1, 8]> s = add(x = a, y = b)", "[?, 4]> s = non_zero(x = a)").replace(
+            "tensor<fp16, [?", "tensor<int32, [?"
+        )
+    )
+    assert main(["inspect", str(tmp_path / "net.mil")]) == 0
+    text = capsys.readouterr().out
+    assert "verifies" in text
+    assert "host engine: refuses non_zero" in text
 
 
 def test_inspect_compares_weight_files_with_the_text(

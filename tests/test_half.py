@@ -189,6 +189,33 @@ def test_f32_to_fp16_refuses_what_is_no_real_number(values: Any) -> None:
         f32_to_fp16(values)
 
 
+# --- surfaces convert the same way
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "<f8", ">f2"])
+def test_a_surface_takes_any_byte_order_by_value(dtype: str) -> None:
+    surface = milane.Surface([2, 3])
+    values = np.arange(6).reshape(2, 3).astype(dtype)
+    surface.write(values)
+    np.testing.assert_array_equal(surface.read(), values.astype(np.float16))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_surface_takes_what_is_too_large_as_infinity(dtype: type) -> None:
+    surface = milane.Surface([3])
+    surface.write(np.array([65519, 65520, -1e30], dtype))
+    np.testing.assert_array_equal(surface.read(), np.array([65504, np.inf, -np.inf], np.float16))
+
+
+def test_a_surface_rounds_as_the_conversions_do() -> None:
+    values = random_floats(3 * 41).reshape(3, 41)
+    surface = milane.Surface([3, 41])
+    surface.write(values)
+    np.testing.assert_array_equal(surface.read().view(np.uint16), rounded_half_bits(values))
+    wide = surface.read_f32().view(np.uint32)
+    np.testing.assert_array_equal(wide, exact_float32_bits(rounded_half_bits(values)))
+
+
 # --- every instruction set
 
 BLOCK = """program(1.3)

@@ -110,9 +110,16 @@ RULES: list[tuple[str, str, Any, tuple[float, ...], tuple[float, ...]]] = [
     ("negative_zero_add", "-0 + -0", binary("add", (-0.0, -1), (-0.0, 0)), (-0.0, -1), (0.0, -1)),
     ("negative_zero_add", "-0 - 0", binary("sub", (-0.0,), (0.0,)), (-0.0,), (0.0,)),
     ("negative_zero_add", "-0 * 1", binary("mul", (-0.0,), (1,)), (-0.0,), (-0.0,)),
-    # log adds an epsilon of 1e-45 before it takes the logarithm, inverse 1e-4 before it divides.
-    ("log_zero", "log(0)", unary("log", 0, 1), (-103.28, 0), (-45440, 0)),
-    ("reciprocal_zero", "1 / -0", unary("inverse", -0.0, -2), (1e4, -0.5), (INF, -0.5)),
+    # The default epsilon of log, 1e-45, is 0 in fp16.
+    ("log_zero", "log(0)", unary("log", 0, 1), (-INF, 0), (-45440, 0)),
+    (
+        "reciprocal_zero",
+        "1 / -0",
+        binary("real_div", (1, -1), (-0.0, -0.0)),
+        (-INF, INF),
+        (INF, -INF),
+    ),
+    ("reciprocal_zero", "1 / -2", binary("real_div", (1, 1), (-2, 0.0)), (-0.5, INF), (-0.5, INF)),
     ("softplus_cutoff", "below 11.09", unary("softplus", 11.0859375), (11.0859375,), (11.0859375,)),
     ("softplus_cutoff", "above 11.09", unary("softplus", 11.09375, INF), (11.09375, INF), (0, 0)),
     (

@@ -286,7 +286,7 @@ class Writer:
             self.emit(op, [(x.dtype, x.shape)], x=x)
         elif op == "expand_dims":
             axis = self.number(0, len(x.shape))
-            self.emit(op, [(x.dtype, x.shape[:axis] + (1,) + x.shape[axis:])], x=x, axes=[axis])
+            self.emit(op, [(x.dtype, (*x.shape[:axis], 1, *x.shape[axis:]))], x=x, axes=[axis])
         elif op == "squeeze":
             ones = [i for i, d in enumerate(x.shape) if d == 1]
             if len(x.shape) > 1 and ones:
@@ -299,6 +299,18 @@ class Writer:
         elif op == "reshape":
             shape = self.regrouped(x.size)
             self.emit(op, [(x.dtype, shape)], x=x, shape=list(shape))
+
+    def view_like(self) -> None:
+        """A view whose shape is computed: known when the program is compiled, data or not."""
+        x = self.value()
+        if x is None:
+            return
+        like = self.pick([v for v in self.values if v.size == x.size])
+        if not like.shape:
+            return
+        shape = self.emit("shape", [("int32", (len(like.shape),))], x=like)
+        assert shape is not None
+        self.emit("reshape", [(x.dtype, like.shape)], x=x, shape=shape[0])
 
     def regrouped(self, size: int) -> Shape:
         dims = []
@@ -325,6 +337,17 @@ class Writer:
         shape = tuple(-(-(e - b) // s) for b, e, s in zip(begin, end, stride, strict=True))
         self.emit("slice_by_index", [(x.dtype, shape)], x=x, begin=begin, end=end, stride=stride)
 
+    def update(self) -> None:
+        x = self.value(rank=1)
+        if x is None:
+            return
+        begin = [self.number(0, d - 1) for d in x.shape]
+        end = [self.number(b + 1, d) for b, d in zip(begin, x.shape, strict=True)]
+        shape = tuple(e - b for b, e in zip(begin, end, strict=True))
+        fits = [v for v in self.values if (v.dtype, v.shape) == (x.dtype, shape)]
+        part = self.pick(fits) if fits else self.constant(x.dtype, shape)
+        self.emit("slice_update", [(x.dtype, x.shape)], x=x, update=part, begin=begin, end=end)
+
     def concat(self) -> None:
         x = self.value(rank=1)
         if x is None:
@@ -338,7 +361,7 @@ class Writer:
         others = [v for v in self.values if fits(v)]
         values = (x, *(self.pick(others) for _ in range(self.number(0, 2))))
         length = sum(v.shape[axis] for v in values)
-        shape = x.shape[:axis] + (length,) + x.shape[axis + 1 :]
+        shape = (*x.shape[:axis], length, *x.shape[axis + 1 :])
         self.emit("concat", [(x.dtype, shape)], values=values, axis=axis, interleave=False)
 
     def stack(self) -> None:
@@ -348,7 +371,7 @@ class Writer:
         others = [v for v in self.values if (v.dtype, v.shape) == (x.dtype, x.shape)]
         values = (x, *(self.pick(others) for _ in range(self.number(0, 2))))
         axis = self.number(0, len(x.shape))
-        shape = x.shape[:axis] + (len(values),) + x.shape[axis:]
+        shape = (*x.shape[:axis], len(values), *x.shape[axis:])
         self.emit("stack", [(x.dtype, shape)], values=values, axis=axis)
 
     def split(self) -> None:
@@ -359,7 +382,7 @@ class Writer:
         axis = self.pick(axes)
         first = self.number(1, x.shape[axis] - 1)
         sizes = [first, x.shape[axis] - first]
-        results = [(x.dtype, x.shape[:axis] + (n,) + x.shape[axis + 1 :]) for n in sizes]
+        results = [(x.dtype, (*x.shape[:axis], n, *x.shape[axis + 1 :])) for n in sizes]
         self.emit("split", results, x=x, split_sizes=sizes, axis=axis)
 
     def pad(self) -> None:
@@ -384,7 +407,7 @@ class Writer:
             return
         axis = self.number(0, len(x.shape) - 1)
         indices = [self.number(0, x.shape[axis] - 1) for _ in range(self.number(1, 4))]
-        shape = x.shape[:axis] + (len(indices),) + x.shape[axis + 1 :]
+        shape = (*x.shape[:axis], len(indices), *x.shape[axis + 1 :])
         self.emit("gather", [(x.dtype, shape)], x=x, indices=indices, axis=axis)
 
     def reverse(self) -> None:
@@ -480,13 +503,21 @@ class Writer:
     def program(self) -> RandomProgram:
         self.signature()
         elementwise = [self.binary, self.binary, self.binary, self.unary, self.unary, self.view]
-        elementwise += [self.view, self.compare, self.logic, self.select, self.cast, self.unary_int]
+        elementwise += [
+            self.view,
+            self.view_like,
+            self.compare,
+            self.logic,
+            self.select,
+            self.cast,
+            self.unary_int,
+        ]
         moving = [self.transpose, self.slice, self.concat, self.stack, self.split, self.pad]
-        moving += [self.tile, self.gather, self.reverse]
+        moving += [self.tile, self.gather, self.reverse, self.update]
         adding = [self.reduce, self.softmax, self.matmul, self.linear]
         # Half of the programs are little but long chains.
         mix = self.pick([1, 3])
-        steps = mix * elementwise + (moving if mix == 1 else [self.slice, self.concat]) + adding
+        steps = mix * elementwise + (moving if mix == 1 else [self.slice, self.update]) + adding
         steps += mix * [self.read, self.write] if self.states else []
         for _ in range(self.number(3, 25)):
             self.pick(steps)()
@@ -499,9 +530,7 @@ class Writer:
             f"{indent.join(self.lines)}\n        }} -> ({', '.join(v.text for v in outputs)});\n}}\n"
         )
         ports = {v.text: (v.dtype, v.shape) for v in self.inputs}
-        return RandomProgram(
-            text, self.seed, self.is_exact, self.zero_signs, self.specials, ports
-        )
+        return RandomProgram(text, self.seed, self.is_exact, self.zero_signs, self.specials, ports)
 
 
 @st.composite
@@ -562,6 +591,10 @@ def check_plans(program: RandomProgram, runtime: milane.Runtime) -> list[dict[st
     unfused = runtime.compile(program.text, fuse=False)
     for i, inputs in enumerate(calls):
         assert_same_bits(run(unfused, inputs), results[i], f"unfused, call {i}")
+    wide = [runtime.compile(program.text, numerics="fp32", fuse=fuse) for fuse in (True, False)]
+    for i, inputs in enumerate(calls):
+        fused, plain = (run(kernel, inputs) for kernel in wide)
+        assert_same_bits(plain, fused, f"fp32 unfused, call {i}")
 
     fresh = runtime.compile(program.text)
     spoil(fresh)
@@ -611,8 +644,18 @@ def check_text(program: RandomProgram) -> None:
     assert str(milane.mil.parse(printed)) == printed
 
 
+def check_program(program: RandomProgram) -> None:
+    """Hold a program to everything that must be true of every program."""
+    with milane.open("host") as runtime:
+        results = check_plans(program, runtime)
+        check_step_by_step(program, results, runtime)
+    if program.is_exact:
+        check_against_reference(program, results)
+    check_text(program)
+
+
 @settings(
-    max_examples=250,
+    max_examples=500,
     deadline=None,
     derandomize=True,
     database=None,
@@ -623,9 +666,195 @@ def check_text(program: RandomProgram) -> None:
 def test_random_programs_give_the_same_bits_however_they_are_planned(
     program: RandomProgram,
 ) -> None:
+    check_program(program)
+
+
+# --- what a plan could get wrong, one by one
+
+
+def given_program(params: str, statements: list[str], outputs: str) -> RandomProgram:
+    """A program of exact operations from statements without their names."""
+    text = f"program(1.3)\n{{\n    func main<ios18>({params}) {{\n"
+    for i, statement in enumerate(statements):
+        text += f'            {statement}[name = string("n{i}")];\n'
+    text += f"        }} -> ({outputs});\n}}\n"
+    function = parse(text).function(None)
+    ports = {
+        name: (t.dtype, tuple(int(d or 0) for d in t.shape))
+        for t, name in function.params
+        if t.kind != "state"
+    }
+    return RandomProgram(text, 0, is_exact=True, zero_signs=True, specials=False, ports=ports)
+
+
+def reshaped(x: str, *shape: int) -> str:
+    """A call of reshape."""
+    return f"reshape(x = {x}, shape = tensor<int32, [{len(shape)}]>({list(shape)}))"
+
+
+H23, H32, H6 = (f"tensor<fp16, {dims}>" for dims in ("[2, 3]", "[3, 2]", "[6]"))
+H4, F4, B4 = (f"tensor<{dtype}, [4]>" for dtype in ("fp16", "fp32", "bool"))
+H50, H33, S33 = "tensor<fp16, [150, 150]>", "tensor<fp16, [2, 33]>", "state<tensor<fp16, [2, 33]>>"
+
+DIRECTED = {
+    "a chain reads its own result through another view of the same shape": given_program(
+        f"{H23} x",
+        [
+            f"{H23} a = add(x = x, y = x)",
+            f"{H32} v = {reshaped('a', 3, 2)}",
+            f"{H23} w = {reshaped('v', 2, 3)}",
+            f"{H23} b = mul(x = a, y = w)",
+            f"{H32} c = sub(x = v, y = v)",
+        ],
+        "b, c",
+    ),
+    "an operand dies where another view of it is broadcast": given_program(
+        "tensor<fp16, [150]> x",
+        [
+            "tensor<fp16, [150]> r = reverse(x = x, axes = tensor<int32, [1]>([0]))",
+            f"tensor<fp16, [150, 1]> column = {reshaped('r', 150, 1)}",
+            f"{H50} a = mul(x = column, y = r)",
+            f"{H50} t = transpose(x = a, perm = tensor<int32, [2]>([1, 0]))",
+            f"{H50} b = sub(x = t, y = r)",
+            f"{H50} c = add(x = column, y = b)",
+            f"{H50} d = reverse(x = c, axes = tensor<int32, [1]>([1]))",
+        ],
+        "d",
+    ),
+    "a chain has more operands than registers": given_program(
+        ", ".join(f"{H4} x{i}" for i in range(4)),
+        [
+            *(
+                f"{H4} k{i} = reverse(x = x{i % 4}, axes = tensor<int32, [1]>([0]))"
+                for i in range(40)
+            ),
+            f"{H4} s0 = add(x = k0, y = x0)",
+            *(f"{H4} s{i} = sub(x = s{i - 1}, y = k{i})" for i in range(1, 40)),
+            f"{H4} last = add(x = s39, y = s3)",
+        ],
+        "last, s20, s39",
+    ),
+    "a result replaces an operand of another element size": given_program(
+        f"{H4} x, {F4} y",
+        [
+            f"{H4} a = reverse(x = x, axes = tensor<int32, [1]>([0]))",
+            f'{F4} b = cast(x = a, dtype = string("fp32"))',
+            f"{F4} c = add(x = b, y = y)",
+            f"{B4} d = less(x = c, y = b)",
+            f"{H4} e = select(cond = d, a = a, b = x)",
+            f"{B4} f = logical_not(x = d)",
+            f'{H4} g = cast(x = f, dtype = string("fp16"))',
+            f"{H4} h = reverse(x = g, axes = tensor<int32, [1]>([0]))",
+            f"{H4} i = add(x = h, y = e)",
+        ],
+        "i, c",
+    ),
+    "a returned value is read again, through views, to the last statement": given_program(
+        f"{H33} x",
+        [
+            f"{H33} y = add(x = x, y = x)",
+            f"tensor<fp16, [33, 2]> v = {reshaped('y', 33, 2)}",
+            "tensor<fp16, [33, 2]> z = mul(x = v, y = v)",
+            f"{H33} same = identity(x = y)",
+            f"{H33} last = sub(x = y, y = {H33}({np.ones((2, 33)).tolist()}))",
+        ],
+        "v, y, last, same, x, z",
+    ),
+    "outputs are constants, folded or viewed": given_program(
+        f"{H4} x",
+        [
+            f"{H4} c = add(x = {H4}([1, 2, 3, 4]), y = fp16(0x1p-1))",
+            f"tensor<fp16, [2, 2]> v = {reshaped('c', 2, 2)}",
+            "tensor<fp16, [2, 2]> t = transpose(x = v, perm = tensor<int32, [2]>([1, 0]))",
+            f"tensor<fp16, [4, 1]> w = {reshaped('t', 4, 1)}",
+            "tensor<int32, [1]> n = shape(x = x)",
+            f"{H4} u = reshape(x = w, shape = n)",
+            "tensor<fp16, [4, 4]> y = add(x = w, y = x)",
+        ],
+        "c, v, w, y, n, u",
+    ),
+    "scalars without axes go through everything": given_program(
+        "fp16 x, state<fp16> s, bool p",
+        [
+            "fp16 old = read_state(input = s)",
+            "fp16 a = add(x = x, y = old)",
+            "write_state(data = a, input = s)",
+            "fp16 b = select(cond = p, a = a, b = fp16(0x1p+1))",
+            "tensor<fp16, [1]> c = expand_dims(x = b, axes = tensor<int32, [1]>([0]))",
+            "fp16 d = squeeze(x = c, axes = tensor<int32, [1]>([0]))",
+            "tensor<fp16, [3]> e = stack(values = (a, d, x), axis = int32(0))",
+            "fp16 f = reduce_max(x = e, axes = tensor<int32, [1]>([0]), keep_dims = bool(false))",
+            'fp32 g = cast(x = f, dtype = string("fp32"))',
+            "bool h = less(x = d, y = f)",
+            "bool i = logical_and(x = h, y = p)",
+            "tensor<fp16, [1, 1]> j = mul(x = c, y = tensor<fp16, [1, 1]>([[0x1p+1]]))",
+            "fp16 k = squeeze(x = j)",
+            "fp16 l = sub(x = k, y = d)",
+        ],
+        "old, a, d, e, g, h, i, j, l, x",
+    ),
+    "two states are exchanged": given_program(
+        f"{H33} x, {S33} s, {S33} t",
+        [
+            f"{H33} a = read_state(input = s)",
+            f"{H33} b = read_state(input = t)",
+            "write_state(data = b, input = s)",
+            "write_state(data = a, input = t)",
+            f"{H33} c = read_state(input = s)",
+            f"{H33} d = add(x = a, y = x)",
+            "write_state(data = d, input = s)",
+            f"{H33} e = sub(x = c, y = a)",
+        ],
+        "a, b, c, e",
+    ),
+    "a state is written twice, with itself and with a view of what was read": given_program(
+        f"{H23} x, state<{H23}> s",
+        [
+            f"{H23} a = read_state(input = s)",
+            f"{H6} v = {reshaped('a', 6)}",
+            "write_state(data = a, input = s)",
+            "write_state(data = x, input = s)",
+            f"{H6} y = add(x = v, y = v)",
+            f"{H23} b = read_state(input = s)",
+            f"{H23} w = {reshaped('y', 2, 3)}",
+            f"{H23} c = add(x = w, y = b)",
+            f"{H23} d = coreml_update_state(state = s, value = c)",
+            f"{H23} e = mul(x = d, y = b)",
+        ],
+        "v, b, d, e",
+    ),
+    "a state that is only read is returned, and one that is only written": given_program(
+        f"{H33} x, {S33} s, {S33} t",
+        [f"{H33} a = read_state(input = s)", "write_state(data = x, input = t)"],
+        "a",
+    ),
+}
+
+
+@pytest.mark.parametrize("program", DIRECTED.values(), ids=DIRECTED.keys())
+def test_memory_is_shared_only_where_nothing_changes(program: RandomProgram) -> None:
+    check_program(program)
+
+
+def test_more_axes_than_the_engine_walks_are_refused_with_their_place() -> None:
+    # Alternating broadcasts: no two axes can be walked as one.
+    def program(axes: int) -> RandomProgram:
+        halves = [tuple(1 + (i + first) % 2 for i in range(axes)) for first in (0, 1)]
+        wide = (2,) * axes
+        sizes = [int(np.prod(half)) for half in halves]
+        return given_program(
+            f"tensor<fp16, [{sizes[0]}]> x, tensor<fp16, [{sizes[1]}]> y",
+            [
+                f"{SPELL.type('fp16', halves[0])} a = {reshaped('x', *halves[0])}",
+                f"{SPELL.type('fp16', halves[1])} b = {reshaped('y', *halves[1])}",
+                f"{SPELL.type('fp16', wide)} c = add(x = a, y = b)",
+                f"tensor<fp16, [{2**axes}]> d = {reshaped('c', 2**axes)}",
+            ],
+            "d",
+        )
+
     with milane.open("host") as runtime:
-        results = check_plans(program, runtime)
-        check_step_by_step(program, results, runtime)
-    if program.is_exact:
-        check_against_reference(program, results)
-    check_text(program)
+        check_against_reference(program(16), check_plans(program(16), runtime))
+        with pytest.raises(milane.CompileError, match="at most 16 axes, got 17") as caught:
+            runtime.compile(program(17).text)
+    assert caught.value.line == 4

@@ -16,7 +16,7 @@ enum class Quirk : std::uint8_t {
   kNanResult,         // an indeterminate result (inf - inf, 0 * inf, sqrt(-1)) becomes +0
   kNegativeZeroAdd,   // add and sub give +0 where IEEE gives -0
   kLogZero,           // log(0) = -45440
-  kReciprocalZero,    // 1 / -0 = +infinity
+  kReciprocalZero,    // 1 / -0 = +infinity: a divisor -0 counts as +0
   kSoftplusCutoff,    // softplus(x) = 0 for x >= 11.09
   kSoftsignInfinity,  // softsign(+infinity) = 0
   kWidthSlice,        // M1, M2: a slice of the last axis that starts past 0 saturates above 4094

@@ -4,27 +4,37 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "backend/backend.h"
 
 namespace milane {
 
+// A port and the session's own surface for it.
+struct BoundPort {
+  std::string name;
+  SurfacePtr surface;
+};
+
 class Session {
  public:
-  Session(BackendPtr backend, KernelPtr kernel);
+  // `sibling`, when given, runs the same program for other shapes: states of equal layout are one
+  // and the same surface, and evaluations of both queue up together.
+  Session(BackendPtr backend, KernelPtr kernel, const Session* sibling);
 
-  const Kernel& kernel() const { return *kernel_; }
-  // Own surfaces, in the kernel's order; usable by views even after close().
-  const std::vector<SurfacePtr>& inputs() const { return inputs_; }
-  const std::vector<SurfacePtr>& outputs() const { return outputs_; }
-  const std::vector<SurfacePtr>& states() const { return states_; }
+  const std::string& function() const { return function_; }
+  // In the kernel's order; the surfaces stay usable after close().
+  const std::vector<BoundPort>& inputs() const { return inputs_; }
+  const std::vector<BoundPort>& outputs() const { return outputs_; }
+  const std::vector<BoundPort>& states() const { return states_; }
 
   // Evaluations of one session queue up. Throws kClosed after close().
   void eval();
   EvalStats eval_with_stats(bool per_op);
 
-  // Idempotent. Throws kEval when another thread is evaluating: wait for it first.
+  // Frees the program, its weights and working memory; idempotent. Throws kEval when another thread
+  // is evaluating: wait for it first.
   void close();
   bool closed() const { return closed_.load(std::memory_order_acquire); }
 
@@ -33,9 +43,10 @@ class Session {
 
   BackendPtr backend_;
   KernelPtr kernel_;
-  std::vector<SurfacePtr> inputs_, outputs_, states_;
+  std::string function_;
+  std::vector<BoundPort> inputs_, outputs_, states_;
   std::unique_ptr<Request> request_;
-  std::mutex mutex_;
+  std::shared_ptr<std::mutex> mutex_;
   std::atomic<bool> closed_{false};
 };
 

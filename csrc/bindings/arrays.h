@@ -47,7 +47,13 @@ inline DType dtype_of(const pybind11::object& o) {
   if (py::isinstance<py::str>(o)) {
     if (const auto t = dtype_from_name(o.cast<std::string>())) return *t;
   }
-  py::dtype d = py::dtype::from_args(o);
+  py::dtype d;
+  try {
+    d = py::dtype::from_args(o);
+  } catch (py::error_already_set&) {
+    throw Error(ErrorCode::kDType, "dtype: expected a MIL or NumPy numeric type, got " +
+                                       py::str(o).cast<std::string>());
+  }
   const char kind = d.kind();
   const auto size = d.itemsize();
   if (kind == 'b') return DType::kBool;

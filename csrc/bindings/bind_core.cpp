@@ -50,26 +50,48 @@ py::tuple as_tuple(const Dims& dims) {
 void bind_layout(py::module_& m) {
   py::class_<TensorLayout>(
       m, "TensorLayout",
-      "How a tensor lies in a surface: rows (the last axis) padded to 64 bytes, planes dense.")
+      "How a tensor lies in a surface: rows (the last axis) padded to 64 bytes, planes dense.\n\n"
+      "Args:\n"
+      "    shape: positive dimensions, at most five, read as [..., C, H, W].\n"
+      "    dtype: a MIL name (\"fp16\") or a NumPy dtype.\n\n"
+      "Raises:\n"
+      "    UnsupportedLayoutError: more than five axes, a dimension below 1, a sub-byte dtype, or\n"
+      "        a size beyond the address space.\n"
+      "    DTypeError: no MIL type is like the dtype.")
       .def(py::init([](const Dims& shape, const py::object& dtype) {
              return TensorLayout(dtype_of(dtype), shape);
            }),
            py::arg("shape"), py::arg("dtype") = "fp16")
-      .def_property_readonly("shape", [](const TensorLayout& l) { return as_tuple(l.shape()); })
       .def_property_readonly(
-          "dtype", [](const TensorLayout& l) { return std::string(dtype_name(l.dtype())); })
-      .def_property_readonly("channels", &TensorLayout::channels)
-      .def_property_readonly("height", &TensorLayout::height)
-      .def_property_readonly("width", &TensorLayout::width)
-      .def_property_readonly("elem_size", &TensorLayout::elem_size)
-      .def_property_readonly("row_stride", &TensorLayout::row_stride)
-      .def_property_readonly("plane_stride", &TensorLayout::plane_stride)
-      .def_property_readonly("alloc_size", &TensorLayout::alloc_size)
-      .def_property_readonly("logical_bytes", &TensorLayout::logical_bytes)
-      .def_property_readonly("logical_elements", &TensorLayout::logical_elements)
-      .def_property_readonly("strides", [](const TensorLayout& l) { return as_tuple(l.strides()); })
-      .def_property_readonly("is_packed", &TensorLayout::is_packed)
-      .def("__eq__", [](const TensorLayout& a, const TensorLayout& b) { return a == b; })
+          "shape", [](const TensorLayout& l) { return as_tuple(l.shape()); },
+          "The tensor's dimensions.")
+      .def_property_readonly(
+          "dtype", [](const TensorLayout& l) { return std::string(dtype_name(l.dtype())); },
+          "The element type's MIL name, such as \"fp16\".")
+      .def_property_readonly("channels", &TensorLayout::channels,
+                             "The third axis from the end; 1 where there is none.")
+      .def_property_readonly("height", &TensorLayout::height,
+                             "The second axis from the end; 1 where there is none.")
+      .def_property_readonly("width", &TensorLayout::width, "The last axis; 1 where there is none.")
+      .def_property_readonly("elem_size", &TensorLayout::elem_size, "Bytes per element.")
+      .def_property_readonly("row_stride", &TensorLayout::row_stride,
+                             "Bytes from one row to the next: a multiple of 64.")
+      .def_property_readonly("plane_stride", &TensorLayout::plane_stride,
+                             "Bytes from one channel to the next: height times row_stride.")
+      .def_property_readonly("alloc_size", &TensorLayout::alloc_size,
+                             "Bytes of the whole surface, padding included.")
+      .def_property_readonly("logical_bytes", &TensorLayout::logical_bytes,
+                             "Bytes of the tensor's elements, without padding.")
+      .def_property_readonly("logical_elements", &TensorLayout::logical_elements,
+                             "The number of elements.")
+      .def_property_readonly(
+          "strides", [](const TensorLayout& l) { return as_tuple(l.strides()); },
+          "Bytes per step along each axis of shape, as NumPy's.")
+      .def_property_readonly("is_packed", &TensorLayout::is_packed,
+                             "Whether rows follow each other without padding, or there is one.")
+      .def(
+          "__eq__", [](const TensorLayout& a, const TensorLayout& b) { return a == b; },
+          py::is_operator())
       .def("__hash__", [](const TensorLayout& l) { return py::hash(as_tuple(l.shape())); })
       .def("__repr__", [](const TensorLayout& l) {
         return "TensorLayout(shape=" + to_string(l.shape()) +
@@ -82,12 +104,24 @@ void bind_layout(py::module_& m) {
 }  // namespace
 
 void bind_core(py::module_& m) {
-  m.def("float_to_half", &float_to_half_array, py::arg("values"));
-  m.def("half_to_float", &half_to_float_array, py::arg("values"));
-  m.def("row_stride_for", &row_stride_for, py::arg("width"), py::arg("elem_size"));
-  m.def("cpu_isa", [] { return std::string(isa_name(cpu_isa())); });
-  m.def("num_threads", &host::num_threads);
-  m.def("set_num_threads", &host::set_num_threads, py::arg("n"));
+  m.def("float_to_half", &float_to_half_array, py::arg("values"),
+        "Return values as float16; see milane.half.");
+  m.def("half_to_float", &half_to_float_array, py::arg("values"),
+        "Return float16 values, or their bits, as float32; see milane.half.");
+  m.def("row_stride_for", &row_stride_for, py::arg("width"), py::arg("elem_size"),
+        "Return the bytes from one row of width elements to the next: a multiple of 64.\n\n"
+        "Raises:\n"
+        "    UnsupportedLayoutError: a width or element size below 1.");
+  m.def(
+      "cpu_isa", [] { return std::string(isa_name(cpu_isa())); },
+      "Return the instruction set the host engine uses, such as \"x86-64-v3\".\n\n"
+      "The environment variable MILANE_ISA (v2, v3) lowers it when set before the first use.");
+  m.def("num_threads", &host::num_threads,
+        "Return how many threads an evaluation may use, the caller included.");
+  m.def("set_num_threads", &host::set_num_threads, py::arg("n"),
+        "Use at most n threads per evaluation, for the whole process.\n\n"
+        "Raises:\n"
+        "    InvalidArgumentError: n is below 1.");
   bind_layout(m);
 }
 

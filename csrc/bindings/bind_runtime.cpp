@@ -71,47 +71,59 @@ std::shared_ptr<Session> compile(const OpenBackend& self, const mil::ProgramPtr&
                                  const std::map<std::string, py::object>& files,
                                  const std::string& function, const std::string& numerics,
                                  const std::optional<std::vector<std::string>>& quirks,
-                                 const std::map<std::string, Dims>& shapes, bool fuse) {
+                                 const std::map<std::string, Dims>& shapes, bool fuse,
+                                 const std::shared_ptr<Session>& sibling) {
   CompileOptions options;
   options.function = function;
   options.numerics = numerics_of(numerics);
-  if (quirks) options.quirks = quirks_of(*quirks);
+  if (quirks) {
+    if (options.numerics != Numerics::kAne) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "quirks: expected numerics=\"ane\" beside them, got \"" + numerics + "\"");
+    }
+    options.quirks = quirks_of(*quirks);
+  }
   options.shapes = shapes;
   options.fuse = fuse;
   const WeightSet weights = weights_of(model_folder, files);
   py::gil_scoped_release release;
-  return std::make_shared<Session>(self.backend, self.backend->compile(program, weights, options));
+  return std::make_shared<Session>(self.backend, self.backend->compile(program, weights, options),
+                                   sibling.get());
 }
 
-py::list ports(const std::vector<Port>& ports, const std::vector<SurfacePtr>& surfaces) {
+py::list ports(const std::vector<BoundPort>& ports) {
   py::list all;
-  for (std::size_t i = 0; i < ports.size(); ++i)
-    all.append(py::make_tuple(ports[i].name, surfaces[i]));
+  for (const BoundPort& port : ports) all.append(py::make_tuple(port.name, port.surface));
   return all;
 }
 
 void bind_info(py::module_& m) {
   py::class_<DeviceInfo>(m, "DeviceInfo", "What machine this is, as far as its system tells.")
-      .def_readonly("has_ane", &DeviceInfo::has_ane)
-      .def_readonly("num_cores", &DeviceInfo::num_cores)
-      .def_readonly("architecture", &DeviceInfo::architecture)
-      .def_readonly("product", &DeviceInfo::product)
-      .def_readonly("build_version", &DeviceInfo::build_version)
-      .def_readonly("is_vm", &DeviceInfo::is_vm)
+      .def_readonly("has_ane", &DeviceInfo::has_ane, "Whether there is a Neural Engine to use.")
+      .def_readonly("num_cores", &DeviceInfo::num_cores,
+                    "Cores of the Neural Engine; 0 where there is none or the number is unknown.")
+      .def_readonly("architecture", &DeviceInfo::architecture,
+                    "Architecture of the engine, or of the CPU where there is none.")
+      .def_readonly("product", &DeviceInfo::product, "Name of the system, such as \"Linux\".")
+      .def_readonly("build_version", &DeviceInfo::build_version, "Version of the system.")
+      .def_readonly("is_vm", &DeviceInfo::is_vm, "Whether the system says it is virtual.")
       .def("__repr__", [](const DeviceInfo& d) {
         return std::string("DeviceInfo(has_ane=") + (d.has_ane ? "True" : "False") +
                ", architecture='" + d.architecture + "', product='" + d.product +
                "', build_version='" + d.build_version + "')";
       });
   py::class_<StepTime>(m, "StepTime", "One step of an evaluation.")
-      .def_readonly("op", &StepTime::op)
-      .def_readonly("name", &StepTime::name)
-      .def_readonly("line", &StepTime::line)
-      .def_readonly("ns", &StepTime::ns);
+      .def_readonly("op", &StepTime::op, "The operation; of a fused step all, joined by +.")
+      .def_readonly("name", &StepTime::name, "Name of the step's result; the last one's if fused.")
+      .def_readonly("line", &StepTime::line, "Line in the MIL text; 0 for a copy the plan adds.")
+      .def_readonly("ns", &StepTime::ns, "Time of the step in nanoseconds.");
   py::class_<EvalStats>(m, "EvalStats", "Times of one evaluation, in nanoseconds.")
-      .def_readonly("wall_ns", &EvalStats::wall_ns)
-      .def_readonly("hw_execution_ns", &EvalStats::hw_execution_ns)
-      .def_readonly("steps", &EvalStats::steps);
+      .def_readonly("wall_ns", &EvalStats::wall_ns,
+                    "Time of the whole evaluation, by the monotonic clock.")
+      .def_readonly("hw_execution_ns", &EvalStats::hw_execution_ns,
+                    "Time the Neural Engine reports; None on the host.")
+      .def_readonly("steps", &EvalStats::steps,
+                    "One StepTime per step with per_op, else an empty list.");
 }
 
 }  // namespace
@@ -129,7 +141,7 @@ void bind_runtime(py::module_& m) {
            })
       .def("compile", &compile, py::arg("program"), py::kw_only(), py::arg("model_folder"),
            py::arg("files"), py::arg("function"), py::arg("numerics"), py::arg("quirks"),
-           py::arg("shapes"), py::arg("fuse"));
+           py::arg("shapes"), py::arg("fuse"), py::arg("sibling"));
   m.def("open_backend", [](const std::string& name) {
     OpenBackend b;
     b.backend = open_backend(name, &b.why);
@@ -150,10 +162,10 @@ void bind_runtime(py::module_& m) {
            py::call_guard<py::gil_scoped_release>())
       .def("close", &Session::close)
       .def_property_readonly("closed", &Session::closed)
-      .def_property_readonly("function", [](const Session& s) { return s.kernel().function(); })
-      .def("inputs", [](const Session& s) { return ports(s.kernel().inputs(), s.inputs()); })
-      .def("outputs", [](const Session& s) { return ports(s.kernel().outputs(), s.outputs()); })
-      .def("states", [](const Session& s) { return ports(s.kernel().states(), s.states()); });
+      .def_property_readonly("function", &Session::function)
+      .def("inputs", [](const Session& s) { return ports(s.inputs()); })
+      .def("outputs", [](const Session& s) { return ports(s.outputs()); })
+      .def("states", [](const Session& s) { return ports(s.states()); });
 }
 
 }  // namespace milane::bindings

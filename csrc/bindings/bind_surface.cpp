@@ -32,6 +32,9 @@ py::array view_of(const py::object& self) {
 
 // Which source types a surface takes without losing what the caller meant.
 bool takes(DType surface, char kind) {
+  // NumPy has no type for bf16 and fp8: their bits come as unsigned integers.
+  const bool bits_only = is_float(surface) && numpy_dtype(surface).kind() == 'u';
+  if (bits_only) return kind == 'u';
   if (is_float(surface)) return kind == 'f';
   if (surface == DType::kBool) return kind == 'b';
   return kind == 'i' || kind == 'u';
@@ -114,13 +117,15 @@ py::array read_f32(Surface& s) {
 }  // namespace
 
 void bind_surface(py::module_& m) {
-  py::class_<Surface, SurfacePtr>(m, "Surface", "Memory with a layout.")
-      .def_property_readonly("layout", &Surface::layout, py::return_value_policy::copy)
-      .def_property_readonly("handle", &Surface::handle)
-      .def("view", &view_of)
-      .def("write", &write, py::arg("values"))
-      .def("read", &read)
-      .def("read_f32", &read_f32);
+  py::class_<Surface, SurfacePtr>(m, "Surface", "Memory with a layout; see milane.Surface.")
+      .def_property_readonly("layout", &Surface::layout, py::return_value_policy::copy,
+                             "Shape, dtype and strides in bytes.")
+      .def_property_readonly("handle", &Surface::handle,
+                             "The IOSurfaceRef on the Mac, the base address elsewhere.")
+      .def("view", &view_of, "A writable array of the surface, no copy; it keeps the memory alive.")
+      .def("write", &write, py::arg("values"), "Copies values in, converting into the rows.")
+      .def("read", &read, "A new dense array in the surface's dtype.")
+      .def("read_f32", &read_f32, "A new dense array in float32.");
 }
 
 }  // namespace milane::bindings

@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "core/error.h"
+
 namespace milane {
 namespace {
 
@@ -25,6 +27,9 @@ Isa choose() {
   const char* wish = std::getenv("MILANE_ISA");
   if (wish == nullptr || limit == Isa::kNeon) return limit;
   const std::string name = wish;
+  if (name != "v2" && name != "v3" && name != "v4") {
+    throw Error(ErrorCode::kInvalidArgument, "MILANE_ISA: expected v2, v3 or v4, got " + name);
+  }
   const Isa wanted = name == "v2" ? Isa::kV2 : name == "v3" ? Isa::kV3 : limit;
   return wanted < limit ? wanted : limit;
 }

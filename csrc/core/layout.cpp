@@ -13,6 +13,11 @@ std::size_t row_stride_for(std::int64_t width, std::size_t elem_size) {
                 "row_stride_for: expected a positive width and element size, got " +
                     std::to_string(width) + " and " + std::to_string(elem_size));
   }
+  if (static_cast<std::size_t>(width) > (std::size_t{1} << 62) / elem_size) {
+    throw Error(ErrorCode::kLayout, "row_stride_for: expected a row that fits in memory, got " +
+                                        std::to_string(width) + " elements of " +
+                                        std::to_string(elem_size) + " bytes");
+  }
   const std::size_t bytes = static_cast<std::size_t>(width) * elem_size;
   return (bytes + kRowAlignment - 1) / kRowAlignment * kRowAlignment;
 }

@@ -47,6 +47,10 @@ class ChainBuilder {
   int next_register_ = 0;
 };
 
+// `epsilon` of log, rsqrt and inverse. A default takes x's type, as coremltools makes it: 1e-45 and
+// 1e-12 are 0 in fp16.
+float epsilon_of(const OpSite& site);
+
 // One integer operation, exact in 64 bits and wrapped to the result's type (no chain).
 RunFn integer_elementwise(const Lowered& op, const std::vector<Operand>& ins, const Operand& out);
 

@@ -41,8 +41,16 @@ class HostBackend final : public Backend {
   }
   KernelPtr compile(mil::ProgramPtr program, const WeightSet& weights,
                     const CompileOptions& options) override {
-    return make_host_kernel(
-        make_plan(*program, pick_function(*program, options.function), weights, options));
+    const mil::Function& function = pick_function(*program, options.function);
+    try {
+      return make_host_kernel(make_plan(*program, function, weights, options));
+    } catch (Error& e) {
+      // The device's own domain and class for accepted text that cannot be lowered (its error 1).
+      if (e.domain().empty() && e.code() != ErrorCode::kFile && e.code() != ErrorCode::kBlob) {
+        e.from_device("com.apple.appleneuralengine.compiler", 1, "CompilationFailure");
+      }
+      throw e.during("compile");
+    }
   }
   SurfacePtr make_surface(const TensorLayout& layout) override { return make_host_surface(layout); }
 };

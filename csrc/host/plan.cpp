@@ -24,8 +24,8 @@ struct Draft {
 
 class Planner {
  public:
-  Planner(const mil::Program& program, const mil::Function& function, Graph graph, bool fuse)
-      : program_(program), function_(function), graph_(std::move(graph)), fuse_(fuse) {}
+  Planner(const mil::Function& function, Graph graph, bool fuse)
+      : function_(function), graph_(std::move(graph)), fuse_(fuse) {}
 
   std::shared_ptr<const Plan> run() {
     plan_->function = function_.name;
@@ -243,7 +243,6 @@ class Planner {
     return {Slot::Kind::kArena, nullptr, it == offsets_.end() ? 0 : it->second};
   }
 
-  const mil::Program& program_;
   const mil::Function& function_;
   Graph graph_;
   bool fuse_;
@@ -262,7 +261,7 @@ class Planner {
 std::shared_ptr<const Plan> make_plan(const mil::Program& program, const mil::Function& function,
                                       const WeightSet& weights, const CompileOptions& options) {
   const bool fuse = options.fuse && options.numerics != Numerics::kAne;
-  return Planner(program, function, lower(program, function, weights, options), fuse).run();
+  return Planner(function, lower(program, function, weights, options), fuse).run();
 }
 
 }  // namespace milane::host

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "host/broadcast.h"
 #include "host/graph.h"
 #include "host/parallel.h"
 
@@ -47,7 +48,8 @@ bool starts_inside_width(const OpSite& site, std::string_view op) {
   const auto begin = site.args.integers("begin");
   if (op == "slice_by_index" && site.has("begin_mask") && site.args.booleans("begin_mask").back())
     return false;
-  return begin.back() != 0;
+  const std::int64_t width = site.in("x").dims.back();
+  return begin.back() != 0 && begin.back() != -width;
 }
 
 ResultRules rules_for(const OpSite& site, std::string_view op, const QuirkSet& q) {
@@ -57,15 +59,16 @@ ResultRules rules_for(const OpSite& site, std::string_view op, const QuirkSet& q
           has(q, Quirk::kWidthSlice) && starts_inside_width(site, op)};
 }
 
-// A rule that also looks at the operand: (operand, result) -> result.
+// A rule that also looks at the operand, epsilon included: (operand, result) -> result.
 using OperandRule = float (*)(float x, float y);
 
 OperandRule operand_rule(std::string_view op, const QuirkSet& q) {
   if (op == "log" && has(q, Quirk::kLogZero)) {
     return [](float x, float y) { return x == 0 ? kLogOfZero : y; };
   }
-  if (op == "inverse" && has(q, Quirk::kReciprocalZero)) {
-    return [](float x, float y) { return x == 0 ? HUGE_VALF : y; };
+  if (op == "real_div" && has(q, Quirk::kReciprocalZero)) {
+    // Of the divisor: -0 divides as +0 does.
+    return [](float divisor, float y) { return divisor == 0 && std::signbit(divisor) ? -y : y; };
   }
   if (op == "softplus" && has(q, Quirk::kSoftplusCutoff)) {
     return [](float x, float y) { return x >= kSoftplusLimit ? 0.0f : y; };
@@ -83,13 +86,21 @@ void rewrite(const Operand& out, const Exec& exec, const ResultRules& rules) {
   });
 }
 
-void rewrite(const Operand& x, const Operand& out, const Exec& exec, OperandRule rule) {
+void rewrite(const Operand& x, const Broadcast& map, float epsilon, const Operand& out,
+             const Exec& exec, OperandRule rule) {
   const Half* from = exec.in<Half>(x);
   Half* to = exec.out<Half>(out);
   parallel_for(out.count(), kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      to[i] = float_to_half(rule(half_to_float(from[i]), half_to_float(to[i])));
-    }
+    map.for_each_run(begin, end - begin,
+                     [&](std::int64_t at, std::int64_t first, std::int64_t run, bool repeat) {
+                       for (std::int64_t i = 0; i < run; ++i) {
+                         Half& y = to[begin + at + i];
+                         const float operand = half_to_float(from[first + (repeat ? 0 : i)]);
+                         // Adding 0 would lose the sign of a zero.
+                         const float seen = epsilon == 0 ? operand : operand + epsilon;
+                         y = float_to_half(rule(seen, half_to_float(y)));
+                       }
+                     });
   });
 }
 
@@ -100,15 +111,17 @@ void apply_quirks(const OpSite& site, std::string_view op, const QuirkSet& quirk
   const ResultRules rules = rules_for(site, op, quirks);
   const OperandRule rule = operand_rule(op, quirks);
   if (!rules.any() && rule == nullptr) return;
+  const float epsilon = op == "log" ? epsilon_of(site) : 0.0f;
+  const Operand x = site.in(op == "real_div" ? "y" : "x");
+  const Broadcast map(rule ? x.dims : Dims{}, node.outputs.front().dims);
   if (node.is_chain()) {
     ChainBuilder chain(node.outputs.front().dims);
     chain.add(node.lowered, node.chain_inputs, node.outputs.front());
     node.run = chain.build([](ValueId) { return true; });
   }
-  node.run = [run = node.run, outs = node.outputs, x = site.in("x"), rules,
-              rule](const Exec& exec) {
+  node.run = [run = node.run, outs = node.outputs, x, map, rules, rule, epsilon](const Exec& exec) {
     run(exec);
-    if (rule != nullptr) rewrite(x, outs.front(), exec, rule);
+    if (rule != nullptr) rewrite(x, map, epsilon, outs.front(), exec, rule);
     for (const Operand& out : outs) {
       if (out.dtype == DType::kFp16 && rules.any()) rewrite(out, exec, rules);
     }

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._core import EvalStats, TensorLayout
-from .errors import InvalidArgumentError
+from .errors import ClosedError, InvalidArgumentError
 from .surface import Surface
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -133,36 +133,49 @@ class Kernel:
         self._session.eval()
 
     def eval_with_stats(self, *, per_op: bool = False) -> EvalStats:
-        """Run once and return the times; ``per_op`` adds one entry per step (host only)."""
+        """Run once and return the times; ``per_op`` adds one entry per step (host only).
+
+        Raises:
+            ClosedError: the kernel is closed.
+            EvalError: the program found something wrong in its data.
+        """
         return self._session.eval_with_stats(per_op)
 
     def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Kernel:
         """Return the kernel of the same program for other shapes of its flexible inputs.
 
-        Kernels are planned once per set of shapes and kept. Inputs left out keep their shape.
+        Inputs and states left out keep the shape they have here. A kernel is planned once per set
+        of shapes, which counts as a compile; the last 32 are kept. Inputs and outputs have surfaces
+        of their own; states are shared, unless their shape differs.
 
         Raises:
             InvalidArgumentError: an unknown name, or a shape the program does not allow.
+            ClosedError: this kernel, or its runtime, is closed.
         """
-        wanted = {name: port.shape for name, port in self._inputs.items()}
-        wanted |= {name: port.shape for name, port in self._states.items()}
-        wanted |= {name: tuple(int(d) for d in shape) for name, shape in shapes.items()}
-        if self._specialise is None:
-            raise InvalidArgumentError("with_shapes: expected a kernel made by Runtime.compile")
-        return self._specialise(wanted)
+        if self.closed or self._specialise is None:
+            raise ClosedError("with_shapes: expected an open kernel, got a closed one")
+        own = self._shapes()
+        wanted = own | {name: tuple(int(d) for d in shape) for name, shape in shapes.items()}
+        return self if wanted == own else self._specialise(wanted)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of all inputs and states."""
+        return {name: port.shape for name, port in (*self._inputs.items(), *self._states.items())}
 
     def __call__(
         self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike
     ) -> dict[str, npt.NDArray[Any]]:
         """Evaluate with these inputs; return new dense arrays by output name.
 
-        Inputs are given by name, or positionally in declaration order, and converted as
-        :meth:`Surface.write` does. An input that the program declares flexible may have another
-        shape than the kernel's: the plan for it is made once and kept.
+        Every input is given, by name or positionally in declaration order, and converted as
+        :meth:`milane.Surface.write` does. An input that the program declares flexible may have
+        another shape than the kernel's: then the kernel of :meth:`with_shapes` runs instead.
 
         Raises:
             InvalidArgumentError: a missing or unknown input, or a shape that does not fit.
             DTypeError: an element type that would lose meaning.
+            ClosedError: the kernel that runs is closed.
+            EvalError: the program found something wrong in its data (an index out of range).
         """
         values = self._named(args, kwargs)
         kernel = self._for(values)
@@ -182,6 +195,7 @@ class Kernel:
             EvalError: another thread is evaluating the kernel.
         """
         self._session.close()
+        self._specialise = None  # lets go of the kernels for other shapes
 
     @property
     def closed(self) -> bool:

@@ -167,12 +167,15 @@ class Runtime:
             InvalidArgumentError: an unknown function, shape, path or option.
             ClosedError: the runtime is closed.
         """
-        if self._closed:
-            raise ClosedError("compile: expected an open runtime, got a closed one")
+        self._check_open()
         chosen, source = _merge(source, options)
         program, folder = _load(source, chosen)
         program.verify()
         return _Compiler(self, program, folder, chosen).kernel({})
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("compile: expected an open runtime, got a closed one")
 
     def _count_compile(self) -> None:
         with self._lock:
@@ -210,6 +213,7 @@ class _Compiler:
         self._options = options
         self._files = _weight_files(options)
         self._kernels: OrderedDict[tuple[tuple[str, tuple[int, ...]], ...], Kernel] = OrderedDict()
+        self._first: _core.Session | None = None  # whose states the others share
         self._lock = threading.Lock()
 
     def kernel(self, shapes: Shapes) -> Kernel:
@@ -219,6 +223,9 @@ class _Compiler:
                 self._kernels.move_to_end(key)
                 return self._kernels[key]
         made = self._compile(shapes)
+        if not made._flexible:  # the only one there can be; keeping it would make a cycle
+            return made
+        key = tuple(sorted(made._shapes().items()))
         with self._lock:
             kept = self._kernels.setdefault(key, made)
             if len(self._kernels) > SHAPES_KEPT:
@@ -227,7 +234,7 @@ class _Compiler:
 
     def _compile(self, shapes: Shapes) -> Kernel:
         options = self._options
-        wanted = {name: list(shape) for name, shape in {**options.shapes, **shapes}.items()}
+        self._runtime._check_open()
         session = self._runtime._native.compile(
             self._program,
             model_folder=self._folder,
@@ -235,9 +242,11 @@ class _Compiler:
             function=options.function or "",
             numerics=options.numerics,
             quirks=None if options.quirks is None else list(options.quirks),
-            shapes=wanted,
+            shapes={name: list(shape) for name, shape in {**options.shapes, **shapes}.items()},
             fuse=options.fuse,
+            sibling=self._first,
         )
+        self._first = self._first or session
         self._runtime._count_compile()
         return Kernel(session, self.kernel, self._flexible_inputs(session.function))
 
@@ -277,8 +286,8 @@ def _load(source: Source, options: CompileOptions) -> tuple[_mil.Program, str]:
         assert isinstance(source, str | bytes)
         return _mil.parse(source), ""
     assert isinstance(source, str | os.PathLike)
-    read = _mil.read_source(os.fspath(source))
-    return _mil.parse(read.text, read.name), read.model_folder
+    path = os.fspath(source)
+    return _mil.load(path), _mil.read_source(path).model_folder
 
 
 def _weight_files(options: CompileOptions) -> dict[str, bytes | str]:

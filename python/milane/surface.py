@@ -71,21 +71,26 @@ class Surface:
         """Copy ``values`` in, converting straight into the strided rows.
 
         Shapes: exactly the surface's. dtypes: any float for a float surface (float32 to fp16 is
-        vectorised, rounding to nearest even), integers that fit for an integer one, bool for bool.
-        A non-contiguous array is taken as well, through a dense copy.
+        vectorised; rounding to nearest even, to infinity beyond the largest), integers that fit
+        for an integer one, bool for bool. A non-contiguous array, or one of the other byte order,
+        is taken as well, through a dense copy.
 
         Raises:
             InvalidArgumentError: another shape, or integers that do not fit.
             DTypeError: an element type that would lose meaning (floats into an integer surface).
         """
-        self._native.write(np.asarray(values))
+        array = np.asarray(values)
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
+        with np.errstate(over="ignore"):  # beyond the largest half lies infinity, by IEEE 754
+            self._native.write(array)
 
     def read(self) -> npt.NDArray[Any]:
         """Return a new dense array with the surface's content, in its own dtype."""
         return self._native.read()
 
     def read_f32(self) -> npt.NDArray[np.float32]:
-        """Return a new dense float32 array with the surface's content."""
+        """Return a new dense float32 array with the surface's content, whatever its dtype."""
         return self._native.read_f32()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:

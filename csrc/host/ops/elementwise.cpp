@@ -81,9 +81,15 @@ MILANE_BINARY(logical_xor, kXor)
 #undef MILANE_UNARY
 #undef MILANE_BINARY
 
-Lowered chain_inverse(const OpSite& s) { return unary(MicroOp::kInverse, number(s, "epsilon")); }
-Lowered chain_log(const OpSite& s) { return unary(MicroOp::kLog, number(s, "epsilon")); }
-Lowered chain_rsqrt(const OpSite& s) { return unary(MicroOp::kRsqrt, number(s, "epsilon")); }
+float epsilon_of(const OpSite& site) {
+  const float epsilon = number(site, "epsilon");
+  const bool is_default = !site.has("epsilon");
+  return is_default && site.args.type("x").dtype == DType::kFp16 ? round_to_half(epsilon) : epsilon;
+}
+
+Lowered chain_inverse(const OpSite& s) { return unary(MicroOp::kInverse, epsilon_of(s)); }
+Lowered chain_log(const OpSite& s) { return unary(MicroOp::kLog, epsilon_of(s)); }
+Lowered chain_rsqrt(const OpSite& s) { return unary(MicroOp::kRsqrt, epsilon_of(s)); }
 
 Lowered chain_clip(const OpSite& s) {
   return unary(MicroOp::kClip, number(s, "alpha"), number(s, "beta"));

@@ -146,6 +146,7 @@ class Backend:
         quirks: list[str] | None,
         shapes: Mapping[str, Sequence[int]],
         fuse: bool,
+        sibling: Session | None,
     ) -> Session: ...
 
 def open_backend(name: str) -> Backend: ...

@@ -19,44 +19,78 @@ _IMAGES = (".png", ".jpg", ".jpeg")
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE  # WAVE format tags
 
 
-def read_for(spec: str, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
-    """The array that `spec` (FILE, or FILE.npz:KEY) holds for a port, in its shape and dtype.
+def read_for(
+    spec: str, name: str, shape: Sequence[int], dtype: np.dtype[Any], *, flexible: bool = False
+) -> Array:
+    """The array that `spec` holds for a port, in its shape and dtype.
 
-    Audio (channels, frames) and axes of size 1 are reshaped where the element count fits.
+    `spec` is FILE, FILE.npz:KEY, or FILE.wav:START for as many frames as the port takes. Audio
+    (channels, frames) and axes of size 1 are reshaped where the element count fits. `flexible`
+    says that the port could have another shape.
     """
     array, loose = _read(spec, shape)
     squeezed = [d for d in array.shape if d != 1] == [d for d in shape if d != 1]
     if not squeezed and not (loose and array.size == int(np.prod(shape))):
         raise CliError(
             f"{name}: expected shape {shape_text(shape)} ({int(np.prod(shape))} elements), "
-            f"got {shape_text(array.shape)} ({array.size} elements) from {spec}"
+            f"got {shape_text(array.shape)} ({array.size} elements) from {spec}",
+            _fit_hint(spec, name, array, shape, flexible=flexible),
         )
     return _cast(array.reshape(shape), name, dtype, spec)
+
+
+def _fit_hint(spec: str, name: str, array: Array, shape: Sequence[int], *, flexible: bool) -> str:
+    """What to try when a file has another shape than its port."""
+    if flexible:
+        same_rank = array.ndim == len(shape)
+        return f"{name} is flexible: --shape {name}=" + (
+            ",".join(map(str, array.shape)) if same_rank else "…"
+        )
+    if spec.lower().endswith(".wav") and array.size > int(np.prod(shape)):
+        channels, frames = array.shape
+        return (
+            f"the file has {frames} frames of {channels} channel{'s' if channels > 1 else ''}; "
+            f"{name}={spec}:START takes as many as fit, from frame START on"
+        )
+    return ""
 
 
 def _read(spec: str, shape: Sequence[int]) -> tuple[Array, bool]:
     """The file's array, and whether its shape is a matter of convention."""
     path, key = _split(spec)
     if not path.is_file():
-        raise CliError(f"{path}: no such file")
+        raise CliError(f"{path}: expected a file, got {'a folder' if path.is_dir() else 'none'}")
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return _load_npy(path), False
     if suffix == ".npz":
         return _load_npz(path, key), False
     if suffix == ".wav":
-        return read_wav(path), True
+        samples = read_wav(path)
+        return (_part(samples, path, key, int(np.prod(shape))) if key else samples), True
     if suffix in _IMAGES:
         return _load_image(path, shape), False
     raise CliError(f"{path}: expected .npy, .npz, .wav, .png or .jpg, got {suffix or 'no suffix'}")
 
 
 def _split(spec: str) -> tuple[Path, str]:
-    """FILE.npz:KEY into file and key; any other text is a file."""
-    if ".npz:" in spec and not Path(spec).exists():
-        stem, key = spec.rsplit(".npz:", 1)
-        return Path(stem + ".npz"), key
+    """FILE.npz:KEY into file and key, FILE.wav:START likewise; any other text is a file."""
+    for suffix in (".npz", ".wav"):
+        stem, colon, key = spec.rpartition(f"{suffix}:")
+        if colon and not Path(spec).exists():
+            return Path(stem + suffix), key
     return Path(spec), ""
+
+
+def _part(samples: Array, path: Path, start: str, count: int) -> Array:
+    """`count` samples of all channels together, from frame `start` on."""
+    channels, frames = samples.shape
+    if not start.isdecimal():
+        raise CliError(f"{path}:{start}: expected the number of a frame, got {start!r}")
+    end = int(start) + count // channels
+    if end > frames:
+        raise CliError(f"{path}:{start}: expected {frames} frames at most, got a part up to {end}")
+    return samples[:, int(start) : end]
 
 
 def _load_npy(path: Path) -> Array:

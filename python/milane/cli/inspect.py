@@ -19,7 +19,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "inspect", help="functions, inputs, operations and weights of a .mil file or .mlmodelc"
     )
-    parser.add_argument("model", metavar="MODEL", type=Path)
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a .mil file or a .mlmodelc")
     add_json_option(parser)
     parser.set_defaults(handler=_inspect)
 
@@ -27,23 +27,23 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _inspect(args: argparse.Namespace) -> int:
     out = Output(as_json=args.json)
     with out.status(f"reading {args.model}"):
-        source = milane.mil.read_source(args.model)
-        program = milane.mil.parse(source.text, source.name)
+        program = milane.mil.load(args.model)
+        folder = milane.mil.read_source(args.model).model_folder
         fault = _verify(program)
         functions = [_function(f) for f in program.functions]
         try:
-            references = blob_references(source.text)
+            references = blob_references(program.source)
         except ValueError as error:
             raise CliError(f"{args.model}: {error}") from error
         files = [
-            _weight_file(source.model_folder, path, of_path)
-            for path, of_path in _by_path(references).items()
+            _weight_file(folder, path, of_path) for path, of_path in _by_path(references).items()
         ]
     report: dict[str, object] = {
         "model": str(args.model),
         "version": program.version,
         "verifies": fault is None,
         "fault": fault,
+        "host_refuses": _refused(program),
         "functions": functions,
         "weights": _weights(references),
         "weight_files": files,
@@ -60,6 +60,13 @@ def _verify(program: milane.mil.Program) -> str | None:
     except milane.AneError as error:
         return str(error)
     return None
+
+
+def _refused(program: milane.mil.Program) -> list[str]:
+    """The operations that the host engine does not run, in any function."""
+    refused = {op.name for op in milane.mil.ops() if op.host == "none"}
+    used = {op.type for function in program.functions for op in _operations(function)}
+    return sorted(refused & used)
 
 
 def _type(type_: milane.mil.Type) -> dict[str, object]:
@@ -153,7 +160,12 @@ def _weight_file(folder: str, path: str, references: list[BlobReference]) -> dic
 
 def _print(out: Output, report: Mapping[str, object]) -> None:
     out.text(f"{report['model']}: program({report['version']})")
-    out.text("verifies" if report["verifies"] else f"does not verify: {report['fault']}")
+    well = "verifies: names, types and shapes fit"
+    out.text(well if report["verifies"] else f"does not verify: {report['fault']}")
+    refused = report["host_refuses"]
+    assert isinstance(refused, list)
+    if refused:
+        out.text(f"host engine: refuses {', '.join(refused)}")
     functions = report["functions"]
     assert isinstance(functions, list)
     for function in functions:
@@ -177,7 +189,7 @@ def _print_function(out: Output, function: Mapping[str, dict[str, object]]) -> N
     out.table("ports:", ["", "name", "dtype", "shape"], rows)
     out.table("operations:", ["op", "uses"], [[o, str(n)] for o, n in function["ops"].items()])
     mix = ", ".join(f"{d} {n}" for d, n in function["result_dtypes"].items())
-    out.text(f"results without constants: {mix or 'none'}")
+    out.text(f"results by dtype, constants left out: {mix or 'none'}")
 
 
 def _type_cells(type_: object) -> list[str]:

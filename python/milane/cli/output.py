@@ -143,8 +143,6 @@ def backend_reason(runtime: milane.Runtime) -> str:
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears under `path` complete, or not at all."""
-    if not path.parent.is_dir():
-        raise CliError(f"{path}: expected a folder to write into, got none at {path.parent}")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("xb") as file:

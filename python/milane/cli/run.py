@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from milane.cli.output import (
     backend_reason,
     json_number,
     shape_text,
+    whole_number,
     write_npz,
 )
+from milane.cli.weights import blob_references
 
 Array = NDArray[Any]
 
@@ -34,18 +36,26 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "run",
         help="evaluate a .mil file or .mlmodelc on arrays from files",
-        description="FILE is .npy, .npz (FILE.npz:KEY where it holds several arrays), .wav, or "
-        ".png/.jpg (pixel values 0 to 255) where Pillow is installed.",
+        description="FILE is .npy, .npz (FILE.npz:KEY where it holds several arrays), .wav "
+        "(FILE.wav:START for the part from that frame on), or .png/.jpg (pixel values 0 to 255) "
+        "where Pillow is installed.",
     )
-    parser.add_argument("model", metavar="MODEL", type=Path)
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a .mil file or a .mlmodelc")
     parser.add_argument("--input", **_pairs("NAME=FILE", "an input's values"))
     parser.add_argument("--state", **_pairs("NAME=FILE", "a state's first values (else zero)"))
     parser.add_argument(
         "--weights", **_pairs("PATH=FILE", "a weight file, by its path in the text")
     )
     parser.add_argument("--shape", **_pairs("NAME=1,3,224,224", "the shape of a flexible input"))
-    parser.add_argument("--function", help="which function (default: main, or the only one)")
-    parser.add_argument("--numerics", choices=("fp16", "fp32", "ane"), default="fp16")
+    parser.add_argument(
+        "--function", metavar="NAME", help="which function (default: main, or the only one)"
+    )
+    parser.add_argument(
+        "--numerics",
+        choices=("fp16", "fp32", "ane"),
+        default="fp16",
+        help="IEEE half (default), no half at all, or half with the quirks of the device",
+    )
     parser.add_argument("--repeat", type=_count, default=1, metavar="N", help="evaluate N times")
     parser.add_argument("--output", type=Path, metavar="OUT.npz", help="save outputs and states")
     add_json_option(parser)
@@ -53,21 +63,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _pairs(metavar: str, text: str) -> dict[str, Any]:
-    return {"action": "append", "default": [], "type": _pair, "metavar": metavar, "help": text}
+    def pair(given: str) -> tuple[str, str]:
+        name, equals, value = given.partition("=")
+        if not (name and equals and value):
+            raise argparse.ArgumentTypeError(f"expected {metavar}, got {given!r}")
+        return name, value
 
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
-    return name, value
+    return {"action": "append", "default": [], "type": pair, "metavar": metavar, "help": text}
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
-    return value
+    return whole_number(text, 1)
 
 
 def _by_name(option: str, pairs: list[tuple[str, str]]) -> dict[str, str]:
@@ -89,36 +95,49 @@ def _shapes(pairs: list[tuple[str, str]]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _weight_files(pairs: list[tuple[str, str]]) -> dict[str, Path]:
+def _weight_files(pairs: list[tuple[str, str]], model: Path) -> dict[str, Path]:
     """Weight files by their path in the text; "@model_path/" may be left out."""
+    named = _by_name("--weights", pairs)
+    if not named:
+        return {}
+    known = {r.path for r in blob_references(milane.mil.load(model).source)}
     files = {}
-    for name, text in _by_name("--weights", pairs).items():
+    for name, text in named.items():
+        path = name if name in known else _MODEL_PATH + name
+        if path not in known:
+            wanted = ", ".join(sorted(known)) or "no weight file at all"
+            raise CliError(f"--weights: expected a path of the program, {wanted}, got {name}")
         file = Path(text)
         if not file.is_file():
-            raise CliError(f"--weights: {file}: no such file")
-        files[name if name.startswith("@") else _MODEL_PATH + name] = file
+            raise CliError(f"--weights: {file}: expected a file, got none")
+        files[path] = file
     return files
 
 
 def _port_lines(ports: Mapping[str, milane.Port]) -> str:
     lines = (f"  {p.name}  {shape_text(p.shape)}  {p.dtype}" for p in ports.values())
-    return "\n".join(lines) or "  (none)"
+    return "\n".join(lines)
 
 
-def _bind(kind: str, ports: Mapping[str, milane.Port], files: Mapping[str, str]) -> None:
+def _bind(
+    kind: str,
+    ports: Mapping[str, milane.Port],
+    files: Mapping[str, str],
+    flexible: Collection[str] = (),
+) -> None:
     """Reads each named file into its port; every fault is found before anything is evaluated."""
     unknown = [name for name in files if name not in ports]
     missing = [name for name in ports if name not in files] if kind == "input" else []
     if unknown or missing:
         faults = [f"unknown: {', '.join(unknown)}"] if unknown else []
         faults += [f"missing: {', '.join(missing)}"] if missing else []
+        hint = f"give each as --{kind} NAME=FILE:\n{_port_lines(ports)}"
         raise CliError(
-            f"{kind}s: {'; '.join(faults)}",
-            f"give each as --{kind} NAME=FILE:\n{_port_lines(ports)}",
+            f"{kind}s: {'; '.join(faults)}", hint if ports else f"the program has no {kind}s"
         )
     for name, file in files.items():
         port = ports[name]
-        port.array[...] = read_for(file, name, port.shape, port.dtype)
+        port.array[...] = read_for(file, name, port.shape, port.dtype, flexible=name in flexible)
 
 
 def _evaluate(kernel: milane.Kernel, repeat: int) -> float:
@@ -154,9 +173,9 @@ def _results(kernel: milane.Kernel) -> dict[str, Array]:
 def _run(args: argparse.Namespace) -> int:
     out = Output(as_json=args.json)
     inputs, states = _by_name("--input", args.input), _by_name("--state", args.state)
-    weights, shapes = _weight_files(args.weights), _shapes(args.shape)
-    if args.output and args.output.suffix != ".npz":
-        raise CliError(f"--output: expected a name that ends in .npz, got {args.output}")
+    weights, shapes = _weight_files(args.weights, args.model), _shapes(args.shape)
+    if args.output:
+        _check_output(args.output)
     with milane.open() as runtime:
         with out.status(f"compiling {args.model.name}"):
             kernel = runtime.compile(
@@ -167,7 +186,7 @@ def _run(args: argparse.Namespace) -> int:
                 shapes=shapes,
             )
         with kernel:
-            _bind("input", kernel.inputs, inputs)
+            _bind("input", kernel.inputs, inputs, kernel._flexible)
             _bind("state", kernel.states, states)
             with out.status("evaluating"):
                 median_us = _evaluate(kernel, args.repeat)
@@ -176,6 +195,14 @@ def _run(args: argparse.Namespace) -> int:
             write_npz(args.output, results)
         _report(out, args, runtime, {n: summary(a) for n, a in results.items()}, median_us)
     return 0
+
+
+def _check_output(path: Path) -> None:
+    """Finds what would make saving fail before anything is evaluated."""
+    if path.suffix != ".npz":
+        raise CliError(f"--output: expected a name that ends in .npz, got {path}")
+    if not path.parent.is_dir():
+        raise CliError(f"--output: expected a folder to write into, got none at {path.parent}")
 
 
 def _report(
