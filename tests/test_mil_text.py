@@ -458,7 +458,9 @@ def test_any_program_is_printed_and_read_back(program: mil.Program) -> None:
     check_fixed_point(program)
 
 
-TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[+-]?[0-9][0-9A-Za-z.+-]*|[A-Za-z_][A-Za-z0-9_@]*|->|\S')
+TOKENS = re.compile(
+    r'"(?:[^"\\]|\\.)*"|[+-]?(?:[0-9][0-9A-Za-z.+-]*|(?:inf|nan)\b)|[A-Za-z_][A-Za-z0-9_@]*|->|\S'
+)
 SPACE = st.sampled_from([" ", "\n", "\t", "\r\n", "  ", "/* x */", '// é "\n', "/**/ ", " /*\n*/"])
 
 

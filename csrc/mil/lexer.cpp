@@ -93,7 +93,7 @@ void Lexer::check_encoding() {
   }
 }
 
-void Lexer::skip() {
+void Lexer::skip_space() {
   for (;;) {
     switch (*p_) {
       case '\n':
@@ -137,8 +137,8 @@ void Lexer::skip_comment() {
   fail(start, "expected '*/' to end this comment, got end of text");
 }
 
-void Lexer::expect(char c, std::string_view hint) {
-  if (!accept(c)) fail_expected(std::string("'") + c + "'", hint);
+void Lexer::fail_missing(char c, std::string_view hint) {
+  fail_expected(std::string("'") + c + "'", hint);
 }
 
 void Lexer::expect_arrow() {
@@ -158,18 +158,6 @@ std::string_view Lexer::identifier(std::string_view what) {
 std::string_view Lexer::peek_identifier() {
   if (!is_head(peek())) return {};
   return {p_, static_cast<std::size_t>(word_end(p_) - p_)};
-}
-
-char Lexer::peek_behind_identifier() {
-  const char* p = p_;
-  const char* line_start = line_start_;
-  const int line = line_;
-  p_ = word_end(p_);
-  const char c = peek();
-  p_ = p;
-  line_start_ = line_start;
-  line_ = line;
-  return c;
 }
 
 std::string_view Lexer::version() {
@@ -201,6 +189,7 @@ std::string Lexer::string() {
       ++p_;
       continue;
     }
+    if (*p_ == '"' && out.empty()) return {run, p_++};  // nothing was escaped
     out.append(run, p_);
     if (*p_++ == '"') return out;
     switch (*p_) {

@@ -37,14 +37,14 @@ class Lexer {
     ++p_;
     return true;
   }
-  void expect(char c, std::string_view hint = {});
+  void expect(char c, std::string_view hint = {}) {
+    if (!accept(c)) fail_missing(c, hint);
+  }
   void expect_arrow();
   // [A-Za-z_][A-Za-z0-9_@]*; `what` goes into the message ("a value name").
   std::string_view identifier(std::string_view what);
   // The identifier here, without moving; empty when there is none.
   std::string_view peek_identifier();
-  // The first character behind the identifier here that is not white space, without moving.
-  char peek_behind_identifier();
   // Digits, point, digits: the version of the language.
   std::string_view version();
   std::string string();
@@ -57,7 +57,12 @@ class Lexer {
   [[noreturn]] void fail_expected(std::string_view what, std::string_view hint = {});
 
  private:
-  void skip();
+  void skip() {
+    // Most tokens follow each other directly.
+    if (static_cast<unsigned char>(*p_) <= ' ' || *p_ == '/') skip_space();
+  }
+  void skip_space();
+  [[noreturn]] void fail_missing(char c, std::string_view hint);
   void skip_comment();
   Location location(const char* p) const { return {line_, static_cast<int>(p - line_start_) + 1}; }
   void check_encoding();

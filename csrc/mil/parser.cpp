@@ -15,7 +15,7 @@ class Parser : public ValueParser {
 
  private:
   std::vector<Attribute> attributes();
-  void argument(Operation& op);
+  void argument(Operation& op, SeenNames& seen);
   Operand operand();
   [[noreturn]] void untyped(std::string_view name);
   void call(Operation& op);
@@ -60,6 +60,7 @@ std::vector<Attribute> Parser::attributes() {
   std::vector<Attribute> result;
   SeenNames seen;
   lex_.expect('[');
+  result.reserve(2);  // name, val
   list(']', [&] {
     const Location at = lex_.here();
     const auto name = lex_.identifier("an attribute name");
@@ -88,7 +89,7 @@ Operand Parser::operand() {
   return result;
 }
 
-void Parser::argument(Operation& op) {
+void Parser::argument(Operation& op, SeenNames& seen) {
   auto& result = op.arguments.emplace_back();
   result.location = lex_.here();
   const auto name = lex_.identifier("an argument name");
@@ -100,6 +101,10 @@ void Parser::argument(Operation& op) {
                                   (word ? "(x = " + given + ")" : "(x = " + given + "(...))"));
   }
   lex_.accept('=');
+  if (!seen.insert(name)) {
+    lex_.fail(result.location,
+              "expected each argument once, got '" + std::string(name) + "' again");
+  }
   const auto one = [&] {
     const auto word = lex_.peek_identifier();
     if (lex_.peek() == '(') lex_.fail_expected("a name or a typed value", "tuples do not nest");
@@ -122,16 +127,9 @@ void Parser::call(Operation& op) {
     lex_.expect('>');
   }
   lex_.expect('(');
-  op.arguments.reserve(4);
+  if (lex_.peek() != ')') op.arguments.reserve(4);
   SeenNames seen;
-  list(')', [&] {
-    const Location at = lex_.here();
-    const auto name = lex_.peek_identifier();
-    if (!name.empty() && !seen.insert(name) && lex_.peek_behind_identifier() == '=') {
-      lex_.fail(at, "expected each argument once, got '" + std::string(name) + "' again");
-    }
-    argument(op);
-  });
+  list(')', [&] { argument(op, seen); });
   if (lex_.peek() == '[') op.attributes = attributes();
   while (lex_.peek() == '(') {
     const Level level(*this);

@@ -121,6 +121,7 @@ std::int64_t ValueParser::dim(std::int64_t least) {
 Dims ValueParser::dims() {
   Dims result;
   lex_.expect('[');
+  if (lex_.peek() != ']') result.reserve(4);
   list(']', [&] { result.push_back(dim(1)); });
   return result;
 }

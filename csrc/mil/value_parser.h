@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -18,10 +19,10 @@ inline constexpr int kMaxDepth = 64;
 class SeenNames {
  public:
   bool insert(std::string_view name) {
-    constexpr std::size_t kFew = 16;
-    if (few_.size() < kFew) {
-      if (std::find(few_.begin(), few_.end(), name) != few_.end()) return false;
-      few_.push_back(name);
+    if (count_ < few_.size()) {
+      const auto end = few_.begin() + static_cast<std::ptrdiff_t>(count_);
+      if (std::find(few_.begin(), end, name) != end) return false;
+      few_[count_++] = name;
       return true;
     }
     if (many_.empty()) many_.insert(few_.begin(), few_.end());
@@ -29,7 +30,9 @@ class SeenNames {
   }
 
  private:
-  std::vector<std::string_view> few_;
+  // Nearly every list is this short: no memory, no hashing.
+  std::array<std::string_view, 16> few_;
+  std::size_t count_ = 0;
   std::unordered_set<std::string_view> many_;
 };
 

@@ -1,5 +1,6 @@
 #include "mil/verify.h"
 
+#include <deque>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -18,8 +19,8 @@ std::string quoted(std::string_view name) { return "`" + std::string(name) + "`"
 
 // What a name stands for while it is in scope.
 struct Definition {
-  Type type;
-  ConstView view;  // of a constant written in the text
+  const Type* type = nullptr;  // the program's own, or one of Verifier::merged_
+  ConstView view;              // of a constant written in the text
   bool has_view = false;
   bool constant = false;  // const, or a compressed constant
 };
@@ -57,14 +58,15 @@ class Verifier {
  private:
   void check_function(const Function& function) {
     scope_.clear();
+    scope_.reserve(function.body.operations.size() + function.body.inputs.size());
     defined_.clear();
     for (const auto& input : function.body.inputs) {
       check_dims(input, "input ");
-      define(input, {input.type, {}, false, false});
+      define(input, {&input.type, {}, false, false});
     }
     check_operations(function.body);
     for (const auto& output : function.body.outputs) {
-      if (definition(output).type.is_state()) {
+      if (definition(output).type->is_state()) {
         fail(output.location, "expected a tensor as output, got the state " + quoted(output.name),
              "a state keeps its value between evaluations without being an output");
       }
@@ -91,7 +93,7 @@ class Verifier {
     if (operation.outputs.size() != 1) wrong_count(operation, 1);
     const auto& output = operation.outputs.front();
     if (!(output.type == value->type)) check_declared(operation, output, value->type);
-    Definition definition{merged(output.type, value->type), {}, false, true};
+    Definition definition{type_of(output, value->type), {}, false, true};
     if (value->type.is_tensor() && !value->is_blob() && is_static(value->type.dims)) {
       definition.view = const_view(*value);
       definition.has_view = true;
@@ -111,7 +113,7 @@ class Verifier {
       const auto& output = operation.outputs[i];
       check_dims(output, "");
       check_declared(operation, output, inferred[i]);
-      define(output, {merged(output.type, inferred[i]), {}, false, constant});
+      define(output, {type_of(output, inferred[i]), {}, false, constant});
     }
   }
 
@@ -164,7 +166,7 @@ class Verifier {
     }
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       check_declared(operation, block.inputs[i], inputs[i]);
-      define(block.inputs[i], {merged(block.inputs[i].type, inputs[i]), {}, false, false});
+      define(block.inputs[i], {type_of(block.inputs[i], inputs[i]), {}, false, false});
     }
     check_operations(block);
     if (block.outputs.size() != results.size()) {
@@ -173,7 +175,7 @@ class Verifier {
                                    std::to_string(block.outputs.size()));
     }
     for (std::size_t i = 0; i < results.size(); ++i) {
-      const auto& type = definition(block.outputs[i]).type;
+      const Type& type = *definition(block.outputs[i]).type;
       if (compatible(type, results[i])) continue;
       fail(block.outputs[i].location, operation.type + ": expected a result of " +
                                           to_string(results[i]) + ", got " + to_string(type));
@@ -182,6 +184,12 @@ class Verifier {
       scope_.erase(defined_.back());
       defined_.pop_back();
     }
+  }
+
+  // Nearly always the declared type says it all; only then is nothing stored.
+  const Type* type_of(const NamedType& declared, const Type& inferred) {
+    if (declared.type == inferred) return &declared.type;
+    return &merged_.emplace_back(merged(declared.type, inferred));
   }
 
   void define(const NamedType& named, Definition definition) {
@@ -200,7 +208,7 @@ class Verifier {
 
   ArgInfo info(const Operand& operand) {
     const auto& d = definition(operand);
-    return {d.type, d.has_view ? &d.view : nullptr, operand.location, d.constant};
+    return {*d.type, d.has_view ? &d.view : nullptr, operand.location, d.constant};
   }
 
   [[noreturn]] void undefined(const Operand& operand) {
@@ -223,6 +231,7 @@ class Verifier {
   const std::function<ArgInfo(const Operand&)> lookup_;
   std::unordered_map<std::string_view, Definition> scope_;  // keys live in the program
   std::vector<std::string_view> defined_;                   // in order, to leave a block
+  std::deque<Type> merged_;                                 // addresses stay valid
 };
 
 }  // namespace
