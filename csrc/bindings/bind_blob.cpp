@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "blob/format.h"
 #include "blob/reader.h"
@@ -63,33 +64,9 @@ DType dtype_of(const std::string& name) {
   return *dtype;
 }
 
-// NumPy has no bf16, no fp8 and nothing below a byte: raw bits, and one element per byte.
-const char* numpy_format(DType dtype) {
-  switch (dtype) {
-    case DType::kFp16:
-      return "e";
-    case DType::kFp32:
-      return "f4";
-    case DType::kBf16:
-    case DType::kUInt16:
-      return "u2";
-    case DType::kInt16:
-      return "i2";
-    case DType::kInt32:
-      return "i4";
-    case DType::kUInt32:
-      return "u4";
-    case DType::kInt8:
-    case DType::kInt4:
-      return "i1";
-    default:
-      return "u1";
-  }
-}
-
 // A read-only view that keeps the file mapped; sub-byte records are unpacked into a new array.
 py::array array_of(const Record& record) {
-  const py::dtype dtype(numpy_format(record.dtype));
+  const py::dtype dtype = numpy_dtype(record.dtype);
   const auto count = static_cast<py::ssize_t>(record.count);
   if (is_sub_byte(record.dtype)) {
     py::array values(dtype, std::vector<py::ssize_t>{count});

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "bindings/arrays.h"
 #include "core/error.h"
 #include "mil/literal.h"
 #include "mil/parser.h"
@@ -24,38 +25,6 @@ using namespace milane::mil;  // NOLINT: this file is about nothing else
 
 [[noreturn]] void invalid(const std::string& message, const std::string& hint = {}) {
   throw Error(ErrorCode::kInvalidArgument, message, hint);
-}
-
-// NumPy's type for the elements. bf16 and fp8 go as their bits, sub-byte types one to a byte.
-const char* numpy_format(DType dtype) {
-  switch (dtype) {
-    case DType::kBool:
-      return "?";
-    case DType::kFp16:
-      return "<f2";
-    case DType::kFp32:
-      return "<f4";
-    case DType::kFp64:
-      return "<f8";
-    case DType::kInt4:
-    case DType::kInt8:
-      return "|i1";
-    case DType::kInt16:
-      return "<i2";
-    case DType::kInt32:
-      return "<i4";
-    case DType::kInt64:
-      return "<i8";
-    case DType::kBf16:
-    case DType::kUInt16:
-      return "<u2";
-    case DType::kUInt32:
-      return "<u4";
-    case DType::kUInt64:
-      return "<u8";
-    default:
-      return "|u1";
-  }
 }
 
 std::optional<DType> dtype_of(char kind, py::ssize_t size) {
@@ -104,7 +73,7 @@ py::object tensor_to_numpy(const Value& v) {
     std::size_t next = 0;
     return nested_strings(v, shape, 0, next);
   }
-  py::array array(py::dtype(numpy_format(v.type.dtype)), shape);
+  py::array array(numpy_dtype(v.type.dtype), shape);
   auto* out = static_cast<std::byte*>(array.mutable_data());
   if (!is_sub_byte(v.type.dtype)) {
     if (!v.data.empty()) std::memcpy(out, v.data.data(), v.data.size());

@@ -54,6 +54,10 @@ struct Graph {
   const ValueInfo& at(ValueId id) const { return values[static_cast<std::size_t>(id)]; }
 };
 
+// Lowering makes every read_state a copy; this turns those into views whose value is not used after
+// the state's next write.
+void settle_state_reads(Graph& graph);
+
 Graph lower(const mil::Program& program, const mil::Function& function, const WeightSet& weights,
             const CompileOptions& options);
 

@@ -33,7 +33,7 @@ class Lowering {
     }
     for (const auto& out : function_.body.outputs)
       graph_.outputs.emplace_back(out.name, id_of(out));
-    settle_state_reads();
+    settle_state_reads(graph_);
     return std::move(graph_);
   }
 
@@ -428,42 +428,6 @@ class Lowering {
     node.reads_state = state;
     graph_.nodes.push_back(std::move(node));
     name(op.outputs.front(), out);
-  }
-
-  // A read whose value is not used after the state's next write needs no copy.
-  void settle_state_reads() {
-    auto& nodes = graph_.nodes;
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-      if (nodes[i].reads_state < 0) continue;
-      const ValueId state = nodes[i].reads_state, value = nodes[i].outputs.front().id;
-      if (last_use(value) > next_write(state, i)) continue;
-      for (auto& v : graph_.values) {
-        if (v.root == value) v.root = state;
-      }
-      nodes[i].outputs.clear();  // marks it for removal
-    }
-    std::erase_if(nodes, [](const Node& n) { return n.reads_state >= 0 && n.outputs.empty(); });
-  }
-
-  std::size_t next_write(ValueId state, std::size_t after) const {
-    for (std::size_t i = after + 1; i < graph_.nodes.size(); ++i) {
-      if (graph_.nodes[i].writes_state == state) return i;
-    }
-    return graph_.nodes.size() + 1;
-  }
-
-  std::size_t last_use(ValueId value) const {
-    for (const auto& [name, id] : graph_.outputs) {
-      if (graph_.root(id) == value) return graph_.nodes.size();
-    }
-    for (std::size_t i = graph_.nodes.size(); i-- > 0;) {
-      for (const auto& [arg, list] : graph_.nodes[i].inputs) {
-        for (const Operand& o : list) {
-          if (graph_.root(o.id) == value) return i;
-        }
-      }
-    }
-    return 0;
   }
 
   const mil::Program& program_;

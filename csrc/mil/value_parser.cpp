@@ -2,24 +2,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <vector>
+
+#include "mil/schema.h"
 
 namespace milane::mil {
 namespace {
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
 
 // What a misspelt or foreign type name probably means.
 std::string type_hint(std::string_view name) {
@@ -31,20 +19,9 @@ std::string type_hint(std::string_view name) {
   for (const auto& [foreign, ours] : kForeign) {
     if (name == foreign) return "write " + std::string(ours);
   }
-  std::string_view best;
-  std::size_t least = 3;
-  const auto offer = [&](std::string_view known) {
-    if (name.size() > known.size() + 2) return;
-    const auto distance = edit_distance(name, known);
-    if (distance < least) {
-      least = distance;
-      best = known;
-    }
-  };
-  for (int i = 0; i < kDTypeCount; ++i) offer(dtype_name(static_cast<DType>(i)));
-  for (const auto* known : {"tensor", "list", "tuple", "dict", "state", "tensor_buffer"}) {
-    offer(known);
-  }
+  std::vector<std::string_view> known{"tensor", "list", "tuple", "dict", "state", "tensor_buffer"};
+  for (int i = 0; i < kDTypeCount; ++i) known.push_back(dtype_name(static_cast<DType>(i)));
+  const std::string_view best = nearest_name(name, known);
   return best.empty() ? "" : "did you mean " + std::string(best) + "?";
 }
 
