@@ -180,20 +180,26 @@ void ValueParser::blob(Value& v) {
     }
     lex_.expect('=');
     const Location where = lex_.here();
-    Value part = value();
+    const Type part = type();
     if (name == "path") {
-      if (part.type != Type::tensor(DType::kString) || part.strings.front().empty()) {
+      const auto bad_path = [&] {
         lex_.fail(where, "expected a path, such as string(\"@model_path/weights/weight.bin\")");
-      }
-      v.blob_path = std::move(part.strings.front());
+      };
+      if (part != Type::tensor(DType::kString)) bad_path();
+      lex_.expect('(');
+      v.blob_path = lex_.string();
+      if (v.blob_path.empty()) bad_path();
     } else {
-      const bool whole = part.type.is_scalar() && is_integer(part.type.dtype);
-      if (!whole || part.is_blob() || (is_signed(part.type.dtype) && part.integer() < 0)) {
+      const auto bad_offset = [&] {
         lex_.fail(where, "expected an offset in bytes, such as uint64(64)");
-      }
-      v.blob_offset = static_cast<std::uint64_t>(part.integer());
+      };
+      if (!part.is_scalar() || !is_integer(part.dtype)) bad_offset();
+      lex_.expect('(');
+      v.blob_offset = element(part.dtype, "an integer");
+      if (is_signed(part.dtype) && static_cast<std::int64_t>(v.blob_offset) < 0) bad_offset();
       has_offset = true;
     }
+    lex_.expect(')');
   });
   if (!v.is_blob() || !has_offset) {
     lex_.fail_expected("a path and an offset in BLOBFILE(...)",

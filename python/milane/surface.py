@@ -80,6 +80,9 @@ class Surface:
             DTypeError: an element type that would lose meaning (floats into an integer surface).
         """
         array = np.asarray(values)
+        if array.dtype == np.float32 and array.dtype.isnative:
+            self._native.write(array)  # converted natively: nothing below concerns it
+            return
         if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
         with np.errstate(over="ignore"):  # beyond the largest half lies infinity, by IEEE 754
