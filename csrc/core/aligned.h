@@ -6,6 +6,10 @@
 #include <memory>
 #include <new>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace milane {
 
 inline constexpr std::size_t kCacheLine = 64;
@@ -16,6 +20,9 @@ inline std::shared_ptr<std::byte> aligned_bytes(std::size_t bytes,
   const std::size_t rounded = (bytes + alignment) / alignment * alignment;
   void* p = std::aligned_alloc(alignment, rounded);
   if (p == nullptr) throw std::bad_alloc();
+#if defined(__SANITIZE_ADDRESS__)  // what rounding up adds is out of bounds, too
+  __asan_poison_memory_region(static_cast<std::byte*>(p) + bytes, rounded - bytes);
+#endif
   return {static_cast<std::byte*>(p), [](std::byte* q) { std::free(q); }};
 }
 
