@@ -188,7 +188,7 @@ def test_no_source_file_is_above_the_line_limit() -> None:
 def repository_texts() -> Iterator[Path]:
     for path in sorted(ROOT.rglob("*")):
         folders = path.relative_to(ROOT).parts[:-1]
-        skipped = any(f in SKIPPED_FOLDERS or f.startswith((".venv", ".git")) for f in folders)
+        skipped = any(f in SKIPPED_FOLDERS or f.startswith((".venv", ".git", ".nox")) for f in folders)
         if path.suffix in TEXT_SUFFIXES and not skipped and path.is_file():
             yield path
 
