@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -9,8 +10,9 @@
 #include <vector>
 
 #include "backend/ane_rules.h"
+#include "backend/event.h"
+#include "backend/surface.h"
 #include "backend/weights.h"
-#include "core/layout.h"
 #include "mil/program.h"
 
 namespace milane {
@@ -19,12 +21,26 @@ namespace milane {
 // rounded, to locate drift. ane: fp16 plus the published quirks of the device that `quirks` names.
 enum class Numerics : std::uint8_t { kFp16, kFp32, kAne };
 
+// How the device is handed a program (ane_facts B.1, B.3). memory: the in-memory model. client: the
+// files in a directory of ours, through the client. package: the client over a .mlmodelc.
+enum class Route : std::uint8_t { kMemory, kClient, kPackage };
+
 struct CompileOptions {
   std::string function;  // empty: "main", or the only one
   Numerics numerics = Numerics::kFp16;
   QuirkSet quirks = default_quirks();  // read when numerics is kAne
   std::map<std::string, Dims> shapes;  // concrete shapes for flexible inputs
   bool fuse = true;                    // host: elementwise chains in one pass
+
+  // The device's; the host has no use for them.
+  Route route = Route::kMemory;
+  std::string package, model_key = "s";  // kPackage: the folder, and the key in it
+  std::uint32_t qos = 21;                // ane_facts B.6
+  std::uint32_t perf_stats_mask = 0;
+  bool use_cache = true;      // load what the system compiled before instead of compiling again
+  bool flat_surfaces = true;  // IOSurfaces of one long row; false: of rows, as wide as the tensor
+  // Compiles left to this process; the backend throws kBudget where it would have to go below 0.
+  std::optional<std::int64_t> compiles_left;
 };
 
 struct DeviceInfo {
@@ -33,19 +49,6 @@ struct DeviceInfo {
   std::string architecture, product, build_version;
   bool is_vm = false;
 };
-
-// Memory with a layout. Base address is page aligned.
-class Surface {
- public:
-  virtual ~Surface() = default;
-  virtual const TensorLayout& layout() const = 0;
-  // The CPU may touch the bytes between lock and unlock; locks nest.
-  virtual std::byte* lock(bool write) = 0;
-  virtual void unlock(bool write) = 0;
-  // IOSurfaceRef on the Mac, the base address elsewhere.
-  virtual std::uintptr_t handle() const = 0;
-};
-using SurfacePtr = std::shared_ptr<Surface>;
 
 struct StepTime {
   std::string op, name;
@@ -59,11 +62,23 @@ struct EvalStats {
   std::vector<StepTime> steps;                  // host, on request
 };
 
+// Ways into the device (ane_facts A.11); the host has one.
+enum class EvalPath : std::uint8_t { kStandard, kDirect, kRealtime };
+
+struct EvalOptions {
+  EvalPath path = EvalPath::kStandard;
+  std::vector<EventPoint> wait, signal;  // before the program starts; after it has ended
+  bool disable_io_fences = true;         // ane_facts A.8
+  bool enable_fw_to_fw_signal = false;
+  std::int64_t timeout_ns = -1;  // for the events, and on the device the completion; < 0: for ever
+};
+
 // A kernel with its surfaces fixed: evaluation pays no set-up. One thread at a time.
 class Request {
  public:
   virtual ~Request() = default;
   virtual void eval() = 0;
+  virtual void eval_with(const EvalOptions& options) = 0;
   virtual EvalStats eval_with_stats(bool per_op) = 0;
 };
 
@@ -71,6 +86,14 @@ struct Port {
   std::string name;
   TensorLayout layout;
 };
+
+struct Diagnostics {
+  std::optional<int> model_queue_depth;
+  std::optional<std::string> program_class;
+};
+
+class Kernel;
+using KernelPtr = std::shared_ptr<Kernel>;
 
 // A compiled, loaded program. Inputs and states keep the function's declaration order, outputs the
 // order of its return list; binding is by these lists. Safe to bind from several threads.
@@ -84,8 +107,22 @@ class Kernel : public std::enable_shared_from_this<Kernel> {
   virtual std::unique_ptr<Request> bind(const std::vector<SurfacePtr>& inputs,
                                         const std::vector<SurfacePtr>& outputs,
                                         const std::vector<SurfacePtr>& states) = 0;
+  // The same program with other weights, `how` in one word: "donor" (loaded without a compile),
+  // "cached" (compiled before), "compiled". This kernel stays as it is.
+  virtual KernelPtr reload(const WeightSet& weights, std::optional<std::int64_t> compiles_left,
+                           std::string* how) = 0;
+  // Whether making this kernel took a compile.
+  virtual bool was_compiled() const { return true; }
+  virtual Diagnostics diagnostics() const { return {}; }
+  // Unloads it, with a throw where the destructor would be silent; requests must be gone by then.
+  virtual void close() {}
 };
-using KernelPtr = std::shared_ptr<Kernel>;
+
+// What a device answers to a wish for real-time scheduling; evaluations may go on either way.
+struct RealtimeGrant {
+  bool granted = false;
+  std::string why;
+};
 
 class Backend {
  public:
@@ -96,6 +133,11 @@ class Backend {
   virtual KernelPtr compile(mil::ProgramPtr program, const WeightSet& weights,
                             const CompileOptions& options) = 0;
   virtual SurfacePtr make_surface(const TensorLayout& layout) = 0;
+  virtual SharedEventPtr make_event() = 0;
+  // The event another holder calls `port`. Throws kInvalidArgument when there is none.
+  virtual SharedEventPtr event_from_port(std::uint32_t port) = 0;
+  virtual RealtimeGrant begin_realtime() { return {true, "the host has one priority"}; }
+  virtual void end_realtime() {}
 };
 using BackendPtr = std::shared_ptr<Backend>;
 

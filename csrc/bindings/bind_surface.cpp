@@ -23,11 +23,11 @@ std::string shape_text(const py::array& a) {
 py::array view_of(const py::object& self) {
   const SurfacePtr s = self.cast<SurfacePtr>();
   const TensorLayout& l = s->layout();
-  const Dims strides = l.strides();
+  const Dims& strides = l.strides();
   return py::array(numpy_dtype(l.dtype()),
                    std::vector<py::ssize_t>(l.shape().begin(), l.shape().end()),
                    std::vector<py::ssize_t>(strides.begin(), strides.end()),
-                   reinterpret_cast<const void*>(s->lock(true)), self);
+                   static_cast<const void*>(s->data()), self);
 }
 
 // Which source types a surface takes without losing what the caller meant.
@@ -49,13 +49,11 @@ bool takes(DType surface, char kind) {
 
 void convert_rows(Surface& s, const float* src) {
   const TensorLayout& l = s.layout();
-  std::byte* row = s.lock(true);
-  const auto width = static_cast<std::size_t>(l.is_packed() ? l.logical_elements() : l.width());
-  const std::int64_t rows = l.is_packed() ? 1 : l.rows();
-  for (std::int64_t r = 0; r < rows; ++r, src += width, row += l.row_stride()) {
-    convert_float_to_half(reinterpret_cast<Half*>(row), src, width);
-  }
-  s.unlock(true);
+  const Surface::Lock lock(s, true);
+  for_each_run(l, [&](std::size_t offset, std::int64_t first, std::int64_t count) {
+    convert_float_to_half(reinterpret_cast<Half*>(lock.data() + offset), src + first,
+                          static_cast<std::size_t>(count));
+  });
 }
 
 void write(Surface& s, const py::array& values) {
@@ -83,8 +81,8 @@ void write(Surface& s, const py::array& values) {
   }
   const auto* src = static_cast<const std::byte*>(same.data());
   py::gil_scoped_release release;
-  copy_rows_from_dense(l, s.lock(true), src);
-  s.unlock(true);
+  const Surface::Lock lock(s, true);
+  copy_rows_from_dense(l, lock.data(), src);
 }
 
 py::array read(Surface& s) {
@@ -93,8 +91,8 @@ py::array read(Surface& s) {
                 std::vector<py::ssize_t>(l.shape().begin(), l.shape().end()));
   auto* dst = static_cast<std::byte*>(out.mutable_data());
   py::gil_scoped_release release;
-  copy_rows_to_dense(l, s.lock(false), dst);
-  s.unlock(false);
+  const Surface::Lock lock(s, false);
+  copy_rows_to_dense(l, lock.data(), dst);
   return out;
 }
 
@@ -104,13 +102,11 @@ py::array read_f32(Surface& s) {
   py::array out(py::dtype("f"), std::vector<py::ssize_t>(l.shape().begin(), l.shape().end()));
   auto* dst = static_cast<float*>(out.mutable_data());
   py::gil_scoped_release release;
-  const std::byte* row = s.lock(false);
-  const auto width = static_cast<std::size_t>(l.is_packed() ? l.logical_elements() : l.width());
-  const std::int64_t rows = l.is_packed() ? 1 : l.rows();
-  for (std::int64_t r = 0; r < rows; ++r, dst += width, row += l.row_stride()) {
-    convert_half_to_float(dst, reinterpret_cast<const Half*>(row), width);
-  }
-  s.unlock(false);
+  const Surface::Lock lock(s, false);
+  for_each_run(l, [&](std::size_t offset, std::int64_t first, std::int64_t count) {
+    convert_half_to_float(dst + first, reinterpret_cast<const Half*>(lock.data() + offset),
+                          static_cast<std::size_t>(count));
+  });
   return out;
 }
 

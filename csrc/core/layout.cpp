@@ -23,9 +23,35 @@ std::size_t row_stride_for(std::int64_t width, std::size_t elem_size) {
 }
 
 TensorLayout::TensorLayout(DType dtype, Dims shape) : dtype_(dtype), shape_(std::move(shape)) {
-  if (dtype == DType::kString || is_sub_byte(dtype)) {
+  check_shape();
+  const std::size_t row = row_stride_for(width(), elem_size());
+  strides_.resize(shape_.size());
+  auto stride = static_cast<std::int64_t>(elem_size());
+  for (std::size_t i = shape_.size(); i-- > 0;) {
+    strides_[i] = stride;
+    stride = i + 1 == shape_.size() ? static_cast<std::int64_t>(row) : stride * shape_[i];
+  }
+  alloc_size_ = row * static_cast<std::size_t>(rows());
+  packed_ = rows() == 1 || row_bytes() == row;
+}
+
+TensorLayout::TensorLayout(DType dtype, Dims shape, Dims strides, std::size_t alloc_size)
+    : dtype_(dtype),
+      shape_(std::move(shape)),
+      strides_(std::move(strides)),
+      alloc_size_(alloc_size) {
+  check_shape();
+  check_strides();
+  auto dense = static_cast<std::int64_t>(elem_size());
+  for (std::size_t i = shape_.size(); i-- > 0; dense *= shape_[i]) {
+    packed_ = packed_ && (shape_[i] == 1 || strides_[i] == dense);
+  }
+}
+
+void TensorLayout::check_shape() const {
+  if (dtype_ == DType::kString || is_sub_byte(dtype_)) {
     throw Error(ErrorCode::kLayout, "layout: expected a whole-byte numeric type, got " +
-                                        std::string(dtype_name(dtype)));
+                                        std::string(dtype_name(dtype_)));
   }
   if (shape_.size() > kMaxRank) {
     throw Error(ErrorCode::kLayout,
@@ -47,40 +73,46 @@ TensorLayout::TensorLayout(DType dtype, Dims shape) : dtype_(dtype), shape_(std:
     throw Error(ErrorCode::kLayout,
                 "layout: expected a size that fits in memory, got " + to_string(shape_));
   }
-  row_stride_ = row_stride_for(width(), elem_size());
-  alloc_size_ = row_stride_ * static_cast<std::size_t>(rows());
 }
 
-Dims TensorLayout::strides() const {
-  Dims s(shape_.size());
-  auto stride = static_cast<std::int64_t>(elem_size());
-  for (std::size_t i = shape_.size(); i-- > 0;) {
-    s[i] = stride;
-    stride = i + 1 == shape_.size() ? static_cast<std::int64_t>(row_stride_) : stride * shape_[i];
+void TensorLayout::check_strides() const {
+  const auto fail = [&](const std::string& expected) {
+    throw Error(ErrorCode::kLayout, "layout: expected " + expected + ", got strides " +
+                                        to_string(strides_) + " and " +
+                                        std::to_string(alloc_size_) + " bytes for " +
+                                        std::string(dtype_name(dtype_)) + " " + to_string(shape_));
+  };
+  const std::size_t rank = shape_.size();
+  if (strides_.size() != rank) fail("one stride per axis");
+  auto inner = static_cast<std::int64_t>(elem_size());  // bytes that one step must clear
+  for (std::size_t i = rank; i-- > 0;) {
+    const bool last = i + 1 == rank;
+    if (last ? strides_[i] != inner : strides_[i] < inner) {
+      fail(last ? "neighbouring elements in a row" : "axes that do not overlap");
+    }
+    if (i + 2 == rank && strides_[i] % static_cast<std::int64_t>(kRowAlignment) != 0) {
+      fail("rows a multiple of 64 bytes apart");
+    }
+    if (strides_[i] > static_cast<std::int64_t>(alloc_size_)) fail("axes inside the allocation");
+    inner = strides_[i] * shape_[i];
   }
-  return s;
+  if (static_cast<std::int64_t>(alloc_size_) < inner) fail("an allocation that holds every row");
 }
 
 void copy_rows_from_dense(const TensorLayout& layout, std::byte* surface, const std::byte* dense) {
-  if (layout.is_packed()) {
-    std::memcpy(surface, dense, layout.logical_bytes());
-    return;
-  }
-  const std::size_t bytes = layout.row_bytes();
-  for (std::int64_t r = 0; r < layout.rows(); ++r, surface += layout.row_stride(), dense += bytes) {
-    std::memcpy(surface, dense, bytes);
-  }
+  const std::size_t elem = layout.elem_size();
+  for_each_run(layout, [=](std::size_t offset, std::int64_t first, std::int64_t count) {
+    std::memcpy(surface + offset, dense + static_cast<std::size_t>(first) * elem,
+                static_cast<std::size_t>(count) * elem);
+  });
 }
 
 void copy_rows_to_dense(const TensorLayout& layout, const std::byte* surface, std::byte* dense) {
-  if (layout.is_packed()) {
-    std::memcpy(dense, surface, layout.logical_bytes());
-    return;
-  }
-  const std::size_t bytes = layout.row_bytes();
-  for (std::int64_t r = 0; r < layout.rows(); ++r, surface += layout.row_stride(), dense += bytes) {
-    std::memcpy(dense, surface, bytes);
-  }
+  const std::size_t elem = layout.elem_size();
+  for_each_run(layout, [=](std::size_t offset, std::int64_t first, std::int64_t count) {
+    std::memcpy(dense + static_cast<std::size_t>(first) * elem, surface + offset,
+                static_cast<std::size_t>(count) * elem);
+  });
 }
 
 }  // namespace milane

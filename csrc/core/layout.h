@@ -17,13 +17,18 @@ inline constexpr std::size_t kRowAlignment = 64;
 std::size_t row_stride_for(std::int64_t width, std::size_t elem_size);
 
 // Shape [..., C, H, W]: element (..., c, h, w) is at ... + c*plane_stride + h*row_stride + w*elem.
-// Ranks below 4 are read as if leading ones were there; only rows are padded, planes are dense.
+// Ranks below 4 are read as if leading ones were there. Made from a shape alone, only rows are
+// padded and planes are dense; a compiled program's own strides may pad planes as well.
 class TensorLayout {
  public:
   TensorLayout() = default;
   // The device's padded layout. Throws kLayout for a rank above 5, an unknown or non-positive
   // dimension, a dtype that a surface cannot hold, or a size that overflows.
   TensorLayout(DType dtype, Dims shape);
+  // The layout a compiled program reports: bytes per step along each axis, and of the whole.
+  // Throws kLayout, too, for axes that overlap or are out of order, elements that do not touch,
+  // rows that are no multiple of 64 bytes apart, and a size that the last element exceeds.
+  TensorLayout(DType dtype, Dims shape, Dims strides, std::size_t alloc_size);
 
   DType dtype() const { return dtype_; }
   const Dims& shape() const { return shape_; }
@@ -35,18 +40,23 @@ class TensorLayout {
   // All rows of the tensor: the product of every axis but the last.
   std::int64_t rows() const { return shape_.empty() ? 1 : logical_elements() / width(); }
 
-  std::size_t row_stride() const { return row_stride_; }
-  std::size_t plane_stride() const { return row_stride_ * static_cast<std::size_t>(height()); }
+  std::size_t row_stride() const {
+    return shape_.size() < 2 ? row_stride_for(width(), elem_size()) : stride_from_end(2);
+  }
+  std::size_t plane_stride() const {
+    return shape_.size() < 3 ? row_stride() * static_cast<std::size_t>(height())
+                             : stride_from_end(3);
+  }
   std::size_t alloc_size() const { return alloc_size_; }
   std::int64_t logical_elements() const { return element_count(shape_); }
   std::size_t logical_bytes() const {
     return static_cast<std::size_t>(logical_elements()) * elem_size();
   }
   std::size_t row_bytes() const { return static_cast<std::size_t>(width()) * elem_size(); }
-  // True when rows follow each other without padding (or there is only one).
-  bool is_packed() const { return row_bytes() == row_stride_ || rows() == 1; }
+  // True when all elements follow each other without padding.
+  bool is_packed() const { return packed_; }
   // Byte stride of each axis of shape().
-  Dims strides() const;
+  const Dims& strides() const { return strides_; }
 
   bool operator==(const TensorLayout&) const = default;
 
@@ -54,14 +64,44 @@ class TensorLayout {
   std::int64_t axis_from_end(std::size_t i) const {
     return shape_.size() < i ? 1 : shape_[shape_.size() - i];
   }
+  std::size_t stride_from_end(std::size_t i) const {
+    return static_cast<std::size_t>(strides_[strides_.size() - i]);
+  }
+  void check_shape() const;
+  void check_strides() const;
 
   DType dtype_ = DType::kFp16;
-  Dims shape_;
-  std::size_t row_stride_ = 0;
+  Dims shape_, strides_;
   std::size_t alloc_size_ = 0;
+  bool packed_ = true;
 };
 
-// Copies between a surface's rows and a dense buffer; both directions handle row padding.
+// Calls f(offset, first, count) for every stretch of elements without padding: its byte offset in
+// the surface, and the elements' place and number in dense row-major order.
+template <class F>
+void for_each_run(const TensorLayout& layout, F&& f) {
+  if (layout.is_packed()) {
+    f(std::size_t{0}, std::int64_t{0}, layout.logical_elements());
+    return;
+  }
+  const Dims& shape = layout.shape();  // rank 2 at least: a single row is packed
+  const std::size_t outer = shape.size() - 2;
+  const std::int64_t planes = layout.rows() / layout.height();
+  std::int64_t first = 0;
+  for (std::int64_t plane = 0; plane < planes; ++plane) {
+    std::size_t offset = 0;
+    std::int64_t rest = plane;
+    for (std::size_t i = outer; i-- > 0; rest /= shape[i]) {
+      offset += static_cast<std::size_t>(rest % shape[i] * layout.strides()[i]);
+    }
+    for (std::int64_t row = 0; row < layout.height(); ++row, first += layout.width()) {
+      f(offset, first, layout.width());
+      offset += layout.row_stride();
+    }
+  }
+}
+
+// Copies between a surface's rows and a dense buffer; both directions handle padding.
 void copy_rows_from_dense(const TensorLayout& layout, std::byte* surface, const std::byte* dense);
 void copy_rows_to_dense(const TensorLayout& layout, const std::byte* surface, std::byte* dense);
 

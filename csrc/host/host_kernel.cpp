@@ -1,8 +1,10 @@
 #include "host/host_kernel.h"
 
+#include <algorithm>
 #include <chrono>
 #include <set>
 
+#include "backend/compiling.h"
 #include "core/aligned.h"
 #include "core/error.h"
 
@@ -14,13 +16,29 @@ std::int64_t now_ns() {
   return duration_cast<nanoseconds>(steady_clock::now().time_since_epoch()).count();
 }
 
+// The surfaces that steps use in place stay locked while they run.
+class InPlaceLocks {
+ public:
+  explicit InPlaceLocks(const std::vector<SurfacePtr>& surfaces) : surfaces_(surfaces) {
+    for (const SurfacePtr& s : surfaces_) s->lock(true);
+  }
+  ~InPlaceLocks() {
+    for (const SurfacePtr& s : surfaces_) s->unlock(true);
+  }
+  InPlaceLocks(const InPlaceLocks&) = delete;
+  InPlaceLocks& operator=(const InPlaceLocks&) = delete;
+
+ private:
+  const std::vector<SurfacePtr>& surfaces_;
+};
+
 // A bound surface. Steps read and write it in place when its rows are packed; otherwise they use a
 // dense copy that is filled before and written back after.
 struct Binding {
   SurfacePtr surface;
   std::shared_ptr<std::byte> dense;  // null: in place
 
-  std::byte* memory() const { return dense ? dense.get() : surface->lock(true); }
+  std::byte* memory() const { return dense ? dense.get() : surface->data(); }
 };
 
 class HostRequest final : public Request {
@@ -34,6 +52,13 @@ class HostRequest final : public Request {
     std::set<const Surface*> read;
     for (const auto& s : inputs) read.insert(s.get());
     for (const auto& s : states) read.insert(s.get());
+    for (const auto& s : states) {
+      if (std::find(inputs.begin(), inputs.end(), s) == inputs.end()) continue;
+      throw Error(
+          ErrorCode::kInvalidArgument,
+          "bind: expected a surface of its own for each state, got one that is an input too",
+          "the program would see its input change while it runs");
+    }
     bind(plan_->inputs, inputs, inputs_, {});
     bind(plan_->states, states, states_, {});
     bind(plan_->outputs, outputs, outputs_, read);
@@ -41,12 +66,24 @@ class HostRequest final : public Request {
   }
 
   void eval() override {
+    const InPlaceLocks locks(in_place_);
     fetch(inputs_);
     fetch(states_);
     const Exec exec(table_.data(), scratch_.get());
     for (const Step& step : plan_->steps) step.run(exec);
     write_back(states_);
     write_back(outputs_);
+  }
+
+  void eval_with(const EvalOptions& options) override {
+    for (const EventPoint& point : options.wait) {
+      if (point.event->wait(point.value, options.timeout_ns)) continue;
+      throw Error(ErrorCode::kEval, "eval: expected its event to reach " +
+                                        std::to_string(point.value) + " in time, got " +
+                                        std::to_string(point.event->value()));
+    }
+    eval();
+    for (const EventPoint& point : options.signal) point.event->signal(point.value);
   }
 
   EvalStats eval_with_stats(bool per_op) override {
@@ -56,6 +93,7 @@ class HostRequest final : public Request {
       eval();
     } else {
       stats.steps.reserve(plan_->steps.size());
+      const InPlaceLocks locks(in_place_);
       fetch(inputs_);
       fetch(states_);
       const Exec exec(table_.data(), scratch_.get());
@@ -87,7 +125,7 @@ class HostRequest final : public Request {
                     "bind: " + ports[i].name + ": expected a surface, got none");
       check_fits(ports[i], s->layout());
       const bool shared_output = !seen.insert(s.get()).second || also_read.contains(s.get());
-      const bool dense = !ports[i].layout.is_packed() || shared_output;
+      const bool dense = !s->layout().is_packed() || shared_output;
       bindings.push_back({s, dense ? aligned_bytes(ports[i].layout.logical_bytes()) : nullptr});
     }
   }
@@ -104,6 +142,11 @@ class HostRequest final : public Request {
   }
 
   void fill_table() {
+    for (const auto* bindings : {&inputs_, &states_, &outputs_}) {
+      for (const Binding& b : *bindings) {
+        if (!b.dense) in_place_.push_back(b.surface);
+      }
+    }
     for (const Slot& slot : plan_->slots) {
       std::byte* p = nullptr;
       switch (slot.kind) {
@@ -130,28 +173,30 @@ class HostRequest final : public Request {
   static void fetch(const std::vector<Binding>& bindings) {
     for (const Binding& b : bindings) {
       if (!b.dense) continue;
-      copy_rows_to_dense(b.surface->layout(), b.surface->lock(false), b.dense.get());
-      b.surface->unlock(false);
+      const Surface::Lock lock(*b.surface, false);
+      copy_rows_to_dense(b.surface->layout(), lock.data(), b.dense.get());
     }
   }
 
   static void write_back(const std::vector<Binding>& bindings) {
     for (const Binding& b : bindings) {
       if (!b.dense) continue;
-      copy_rows_from_dense(b.surface->layout(), b.surface->lock(true), b.dense.get());
-      b.surface->unlock(true);
+      const Surface::Lock lock(*b.surface, true);
+      copy_rows_from_dense(b.surface->layout(), lock.data(), b.dense.get());
     }
   }
 
   std::shared_ptr<const Plan> plan_;
   std::shared_ptr<std::byte> arena_, scratch_;
   std::vector<Binding> inputs_, outputs_, states_;
+  std::vector<SurfacePtr> in_place_;
   std::vector<std::byte*> table_;
 };
 
 class HostKernel final : public Kernel {
  public:
-  explicit HostKernel(std::shared_ptr<const Plan> plan) : plan_(std::move(plan)) {}
+  HostKernel(mil::ProgramPtr program, CompileOptions options, std::shared_ptr<const Plan> plan)
+      : program_(std::move(program)), options_(std::move(options)), plan_(std::move(plan)) {}
   const std::string& function() const override { return plan_->function; }
   const std::vector<Port>& inputs() const override { return plan_->inputs; }
   const std::vector<Port>& outputs() const override { return plan_->outputs; }
@@ -161,15 +206,37 @@ class HostKernel final : public Kernel {
                                 const std::vector<SurfacePtr>& states) override {
     return std::make_unique<HostRequest>(plan_, inputs, outputs, states);
   }
+  KernelPtr reload(const WeightSet& weights, std::optional<std::int64_t> compiles_left,
+                   std::string* how) override {
+    CompileOptions options = options_;
+    options.compiles_left = compiles_left;
+    KernelPtr made = compile_host_kernel(program_, weights, options);
+    *how = "compiled";
+    return made;
+  }
 
  private:
+  mil::ProgramPtr program_;
+  CompileOptions options_;
   std::shared_ptr<const Plan> plan_;
 };
 
 }  // namespace
 
-KernelPtr make_host_kernel(std::shared_ptr<const Plan> plan) {
-  return std::make_shared<HostKernel>(std::move(plan));
+KernelPtr compile_host_kernel(mil::ProgramPtr program, const WeightSet& weights,
+                              const CompileOptions& options) {
+  const mil::Function& function = pick_function(*program, options.function);
+  check_budget(options);
+  try {
+    auto plan = make_plan(*program, function, weights, options);
+    return std::make_shared<HostKernel>(std::move(program), options, std::move(plan));
+  } catch (Error& e) {
+    // The device's own domain and class for accepted text that cannot be lowered (its error 1).
+    if (e.domain().empty() && e.code() != ErrorCode::kFile && e.code() != ErrorCode::kBlob) {
+      e.from_device("com.apple.appleneuralengine.compiler", 1, "CompilationFailure");
+    }
+    throw e.during("compile");
+  }
 }
 
 }  // namespace milane::host

@@ -1,4 +1,4 @@
-// A plan as a kernel, and its requests.
+// A program as a kernel of the host engine, and its requests.
 #pragma once
 
 #include <memory>
@@ -8,6 +8,9 @@
 
 namespace milane::host {
 
-KernelPtr make_host_kernel(std::shared_ptr<const Plan> plan);
+// Throws as make_plan does; a program that cannot be lowered carries the device's own domain and
+// class, and every error the stage "compile".
+KernelPtr compile_host_kernel(mil::ProgramPtr program, const WeightSet& weights,
+                              const CompileOptions& options);
 
 }  // namespace milane::host

@@ -35,7 +35,8 @@ class HostSurface final : public Surface {
   ~HostSurface() override { check_guards(); }
 
   const TensorLayout& layout() const override { return layout_; }
-  std::byte* lock(bool) override { return base_; }
+  std::byte* data() const override { return base_; }
+  void lock(bool) override {}
   void unlock(bool) override { check_guards(); }
   std::uintptr_t handle() const override { return reinterpret_cast<std::uintptr_t>(base_); }
 
