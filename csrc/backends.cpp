@@ -32,4 +32,19 @@ DeviceInfo probe() {
   return host::make_host_backend()->info();
 }
 
+SurfacePtr make_surface(const TensorLayout& layout) {
+  if (SurfacePtr shared = apple::make_iosurface(layout, SurfaceStyle::kFlat)) return shared;
+  return host::make_host_backend()->make_surface(layout);
+}
+
+SharedEventPtr make_event() {
+  if (SharedEventPtr event = apple::make_iosurface_event()) return event;
+  return host::make_host_backend()->make_event();
+}
+
+SharedEventPtr event_from_port(std::uint32_t port) {
+  if (SharedEventPtr event = apple::iosurface_event_from_port(port)) return event;
+  return host::make_host_backend()->event_from_port(port);
+}
+
 }  // namespace milane

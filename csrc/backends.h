@@ -14,4 +14,10 @@ BackendPtr open_backend(const std::string& name, std::string* why);
 // What the engine's own probe says; has_ane is false where there is none. Never throws.
 DeviceInfo probe();
 
+// Memory and events that every backend of this machine takes: IOSurfaces and their shared events
+// where the system has them, the host's own elsewhere.
+SurfacePtr make_surface(const TensorLayout& layout);
+SharedEventPtr make_event();
+SharedEventPtr event_from_port(std::uint32_t port);
+
 }  // namespace milane

@@ -19,14 +19,24 @@ settings.load_profile("repeatable")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-# The backends whose tests run here. The device's own is added where it exists.
-BACKENDS = ["host"]
+# The backends whose tests run here: the device's own is one where it answers, which it also does
+# where it is emulated.
+BACKENDS = ["host", "ane"] if milane.probe().has_ane else ["host"]
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    """The name of the backend under test."""
-    return str(request.param)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        action="append",
+        choices=["host", "ane"],
+        help="run the tests of this backend only, of those that have one (repeatable)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--backend") or BACKENDS
+        metafunc.parametrize("backend", chosen)
 
 
 @pytest.fixture

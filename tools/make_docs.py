@@ -1,7 +1,7 @@
 """Writes the parts of the documentation that the package itself knows.
 
 docs/ops.md comes from `milane.mil.ops()`, the table of rules in docs/numerics.md from
-`milane.quirk_rules()`.
+`milane.quirk_rules()`, docs/ane-limits.md from csrc/backend/ane_limits.cpp.
 
     python tools/make_docs.py            # write what is out of date
     python tools/make_docs.py --check    # write nothing; exit 1 when something is
@@ -20,6 +20,7 @@ import numpy as np
 
 import milane
 from milane import mil
+from milane._core import mil as core_mil
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -148,6 +149,39 @@ def quirks_table() -> str:
     )
 
 
+_LIMITS_HEAD = """\
+<!-- Written by tools/make_docs.py; edit csrc/backend/ane_limits.cpp instead. -->
+# What the device refuses
+
+The limits that others found when they compiled programs for the device, with the widest figure of
+any chip. A program that breaks one is reported not to compile; one that breaks none may still be
+refused. None of this was tried by this project.
+
+"Sources disagree" means that one source saw the operation refused and another has it as native: it
+counts as refused, because a program should use what both accept.
+
+| rule | what holds of a program that compiles | operations refused | instead | compiler's word | \
+source | confidence |
+|---|---|---|---|---|---|---|
+"""
+
+
+def limits_page() -> str:
+    """The text of docs/ane-limits.md."""
+    return _LIMITS_HEAD + _rows(
+        (
+            f"`{r.id}`",
+            r.rule,
+            " ".join(f"`{op}`" for op in r.operations),
+            r.hint,
+            "`InvalidMILProgram`" if r.malformed else "`CompilationFailure`",
+            r.source,
+            r.confidence,
+        )
+        for r in core_mil.limit_rules()
+    )
+
+
 def with_quirks(page: str) -> str:
     """The text of docs/numerics.md with its table of rules renewed.
 
@@ -165,6 +199,7 @@ def pages(docs: Path = DOCS) -> dict[Path, str]:
     numerics = docs / "numerics.md"
     return {
         docs / "ops.md": ops_page(),
+        docs / "ane-limits.md": limits_page(),
         numerics: with_quirks(numerics.read_text(encoding="utf-8")),
     }
 

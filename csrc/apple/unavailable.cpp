@@ -1,15 +1,31 @@
-// Stands in for the Objective-C++ backend, which is not part of this build.
+// Stands in for the Objective-C++ backend where it is not part of the build.
 #include "apple/apple.h"
+#include "apple/metal.h"
+#include "apple/private_table.h"
+#include "core/error.h"
 
 namespace milane::apple {
 
 BackendPtr make_ane_backend(std::string* why) {
-#if defined(__APPLE__)
-  *why = "this build has no Apple Neural Engine backend yet";
-#else
   *why = "no Apple Neural Engine on this machine: it needs a Mac with Apple silicon";
-#endif
   return nullptr;
+}
+
+FrameworkReport inspect_framework() {
+  FrameworkReport report;
+  report.path = "AppleNeuralEngine.framework";
+  report.error = "only macOS has it";
+  for (const TableRow& row : table::kRows) report.rows.push_back(report_row(row));
+  return report;
+}
+
+SurfacePtr make_iosurface(const TensorLayout&, SurfaceStyle) { return nullptr; }
+SharedEventPtr make_iosurface_event() { return nullptr; }
+SharedEventPtr iosurface_event_from_port(std::uint32_t) { return nullptr; }
+
+std::shared_ptr<MetalDevice> open_metal() {
+  throw Error(ErrorCode::kUnsupported, "open_metal: expected macOS, got another system",
+              "Metal is Apple's; on other systems events and surfaces work without it");
 }
 
 }  // namespace milane::apple

@@ -1,8 +1,8 @@
 // The contract both backends fulfil. Pools, futures, pipelines and caches live above it, once.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -25,6 +25,19 @@ enum class Numerics : std::uint8_t { kFp16, kFp32, kAne };
 // files in a directory of ours, through the client. package: the client over a .mlmodelc.
 enum class Route : std::uint8_t { kMemory, kClient, kPackage };
 
+// Real compiles so far; what a cache spares is none.
+class CompileCounter {
+ public:
+  std::int64_t count() const { return count_.load(); }
+  void reset() { count_ = 0; }
+  // One more. Throws kBudget when there are `budget` already.
+  void take(const std::optional<std::int64_t>& budget);
+  void give_back() { --count_; }
+
+ private:
+  std::atomic<std::int64_t> count_{0};
+};
+
 struct CompileOptions {
   std::string function;  // empty: "main", or the only one
   Numerics numerics = Numerics::kFp16;
@@ -37,10 +50,10 @@ struct CompileOptions {
   std::string package, model_key = "s";  // kPackage: the folder, and the key in it
   std::uint32_t qos = 21;                // ane_facts B.6
   std::uint32_t perf_stats_mask = 0;
-  bool use_cache = true;      // load what the system compiled before instead of compiling again
-  bool flat_surfaces = true;  // IOSurfaces of one long row; false: of rows, as wide as the tensor
-  // Compiles left to this process; the backend throws kBudget where it would have to go below 0.
-  std::optional<std::int64_t> compiles_left;
+  bool use_cache = true;  // load what the system compiled before instead of compiling again
+
+  std::shared_ptr<CompileCounter> compiles;    // every real compile is counted here, when set
+  std::optional<std::int64_t> compile_budget;  // throws kBudget instead of going past it
 };
 
 struct DeviceInfo {
@@ -109,10 +122,7 @@ class Kernel : public std::enable_shared_from_this<Kernel> {
                                         const std::vector<SurfacePtr>& states) = 0;
   // The same program with other weights, `how` in one word: "donor" (loaded without a compile),
   // "cached" (compiled before), "compiled". This kernel stays as it is.
-  virtual KernelPtr reload(const WeightSet& weights, std::optional<std::int64_t> compiles_left,
-                           std::string* how) = 0;
-  // Whether making this kernel took a compile.
-  virtual bool was_compiled() const { return true; }
+  virtual KernelPtr reload(const WeightSet& weights, std::string* how) = 0;
   virtual Diagnostics diagnostics() const { return {}; }
   // Unloads it, with a throw where the destructor would be silent; requests must be gone by then.
   virtual void close() {}
@@ -132,7 +142,8 @@ class Backend {
   virtual DeviceInfo info() const = 0;
   virtual KernelPtr compile(mil::ProgramPtr program, const WeightSet& weights,
                             const CompileOptions& options) = 0;
-  virtual SurfacePtr make_surface(const TensorLayout& layout) = 0;
+  virtual SurfacePtr make_surface(const TensorLayout& layout,
+                                  SurfaceStyle style = SurfaceStyle::kFlat) = 0;
   virtual SharedEventPtr make_event() = 0;
   // The event another holder calls `port`. Throws kInvalidArgument when there is none.
   virtual SharedEventPtr event_from_port(std::uint32_t port) = 0;

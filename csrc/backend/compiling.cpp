@@ -15,14 +15,18 @@ const mil::Function& pick_function(const mil::Program& program, const std::strin
               "pass function= to compile()");
 }
 
-void check_budget(const CompileOptions& options) {
-  if (!options.compiles_left || *options.compiles_left > 0) return;
-  throw Error(ErrorCode::kBudget,
-              "compile: expected a compile to be left to this process, got none",
-              "make weights inputs of the program (they change without a compile), put several "
-              "functions into one program, keep kernels instead of compiling again, or restart "
-              "the process")
-      .during("compile");
+void CompileCounter::take(const std::optional<std::int64_t>& budget) {
+  std::int64_t before = count_.load();
+  do {
+    if (!budget || before < *budget) continue;
+    throw Error(ErrorCode::kBudget,
+                "compile: expected a compile to be left, got " + std::to_string(before) + " of " +
+                    std::to_string(*budget) + " used",
+                "make weights inputs of the program (they change without a compile), put several "
+                "functions into one program, keep kernels instead of compiling again, or restart "
+                "the process")
+        .during("compile");
+  } while (!count_.compare_exchange_weak(before, before + 1));
 }
 
 }  // namespace milane

@@ -1,4 +1,4 @@
-// What every backend checks before it compiles.
+// What every backend does before it compiles.
 #pragma once
 
 #include "backend/backend.h"
@@ -7,8 +7,5 @@ namespace milane {
 
 // The function named, else "main", else the only one. Throws kInvalidArgument, with their names.
 const mil::Function& pick_function(const mil::Program& program, const std::string& wanted);
-
-// Throws kBudget when no compile is left.
-void check_budget(const CompileOptions& options);
 
 }  // namespace milane

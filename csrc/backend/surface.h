@@ -9,6 +9,10 @@
 
 namespace milane {
 
+// How an IOSurface is declared (ane_facts C.1): one row of bytes, as most projects allocate, or
+// rows of elements as wide as the tensor's. The bytes are the same. Host memory has one style.
+enum class SurfaceStyle : std::uint8_t { kFlat, kShaped };
+
 // Base address is page aligned and never changes.
 class Surface {
  public:

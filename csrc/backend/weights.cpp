@@ -23,7 +23,7 @@ void WeightSet::add_file(const std::string& path, const std::string& file) {
   files_[path] = std::make_shared<blob::BlobFile>(blob::BlobFile::open(file));
 }
 
-std::shared_ptr<const blob::BlobFile> WeightSet::open(const mil::Program& program,
+std::shared_ptr<const blob::BlobFile> WeightSet::file(const mil::Program& program,
                                                       const mil::Value& value) const {
   if (const auto it = files_.find(value.blob_path); it != files_.end()) return it->second;
   if (model_folder_.empty()) {
@@ -43,9 +43,9 @@ std::shared_ptr<const blob::BlobFile> WeightSet::open(const mil::Program& progra
 }
 
 WeightData WeightSet::find(const mil::Program& program, const mil::Value& value) const {
-  const auto file = open(program, value);
+  const auto found = file(program, value);
   try {
-    const blob::Record record = file->record_at(value.blob_offset);
+    const blob::Record record = found->record_at(value.blob_offset);
     const std::int64_t count = element_count(value.type.dims);
     if (record.dtype != value.type.dtype || record.count != count) {
       throw Error(ErrorCode::kBlob, value.blob_path + ": record at offset " +
@@ -53,7 +53,7 @@ WeightData WeightSet::find(const mil::Program& program, const mil::Value& value)
                                         describe(value.type.dtype, count) + ", got " +
                                         describe(record.dtype, record.count));
     }
-    return {record.data.data(), record.data.size(), record.owner ? record.owner : file};
+    return {record.data.data(), record.data.size(), record.owner ? record.owner : found};
   } catch (const Error& e) {
     throw mil::make_error(e.code(), program, value.location, e.message(), e.hint());
   }

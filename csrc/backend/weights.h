@@ -33,11 +33,11 @@ class WeightSet {
   // The bytes behind a blob value of this program. Throws kFile when the file is missing (the
   // message lists what was given), kBlob when the record's dtype or size is not the declared one.
   WeightData find(const mil::Program& program, const mil::Value& value) const;
-
- private:
-  std::shared_ptr<const blob::BlobFile> open(const mil::Program& program,
+  // The whole file behind a blob value. Throws kFile as find() does.
+  std::shared_ptr<const blob::BlobFile> file(const mil::Program& program,
                                              const mil::Value& value) const;
 
+ private:
   std::string model_folder_;
   mutable std::map<std::string, std::shared_ptr<const blob::BlobFile>> files_;
 };

@@ -38,11 +38,33 @@ QuirkSet quirks_of(const std::vector<std::string>& names) {
   return set;
 }
 
-// A backend and the line that says why it was chosen.
+Route route_of(const std::string& name) {
+  if (name == "memory") return Route::kMemory;
+  if (name == "client") return Route::kClient;
+  if (name == "package") return Route::kPackage;
+  throw Error(ErrorCode::kInvalidArgument,
+              "route: expected \"memory\" or \"client\", got \"" + name + "\"");
+}
+
+SurfaceStyle style_of(const std::string& name) {
+  if (name == "flat") return SurfaceStyle::kFlat;
+  if (name == "shaped") return SurfaceStyle::kShaped;
+  throw Error(ErrorCode::kInvalidArgument,
+              "surface_style: expected \"flat\" or \"shaped\", got \"" + name + "\"");
+}
+
+// A backend, the line that says why it was chosen, and its compiles. The device counts them per
+// process (ane_facts D 75), the host per runtime.
 struct OpenBackend {
   BackendPtr backend;
   std::string why;
+  std::shared_ptr<CompileCounter> compiles;
 };
+
+std::shared_ptr<CompileCounter> counter_of(const Backend& backend) {
+  static const auto process = std::make_shared<CompileCounter>();
+  return backend.name() == "ane" ? process : std::make_shared<CompileCounter>();
+}
 
 // Bytes keep their Python object alive; its release needs the GIL.
 std::shared_ptr<const void> hold(const py::object& o) {
@@ -66,29 +88,75 @@ WeightSet weights_of(const std::string& folder, const std::map<std::string, py::
   return set;
 }
 
-std::shared_ptr<Session> compile(const OpenBackend& self, const mil::ProgramPtr& program,
-                                 const std::string& model_folder,
-                                 const std::map<std::string, py::object>& files,
-                                 const std::string& function, const std::string& numerics,
-                                 const std::optional<std::vector<std::string>>& quirks,
-                                 const std::map<std::string, Dims>& shapes, bool fuse,
-                                 const std::shared_ptr<Session>& sibling) {
+// The keywords of milane.CompileOptions, as Python hands them over.
+CompileOptions options_of(const py::dict& given) {
   CompileOptions options;
-  options.function = function;
+  options.function = given["function"].cast<std::string>();
+  const auto numerics = given["numerics"].cast<std::string>();
   options.numerics = numerics_of(numerics);
-  if (quirks) {
+  if (!given["quirks"].is_none()) {
     if (options.numerics != Numerics::kAne) {
       throw Error(ErrorCode::kInvalidArgument,
                   "quirks: expected numerics=\"ane\" beside them, got \"" + numerics + "\"");
     }
-    options.quirks = quirks_of(*quirks);
+    options.quirks = quirks_of(given["quirks"].cast<std::vector<std::string>>());
   }
-  options.shapes = shapes;
-  options.fuse = fuse;
+  options.shapes = given["shapes"].cast<std::map<std::string, Dims>>();
+  options.fuse = given["fuse"].cast<bool>();
+  options.route = route_of(given["route"].cast<std::string>());
+  options.package = given["package"].cast<std::string>();
+  options.model_key = given["model_key"].cast<std::string>();
+  options.qos = given["qos"].cast<std::uint32_t>();
+  options.perf_stats_mask = given["perf_stats_mask"].cast<std::uint32_t>();
+  options.use_cache = given["use_cache"].cast<bool>();
+  return options;
+}
+
+std::shared_ptr<Session> compile(const OpenBackend& self, const mil::ProgramPtr& program,
+                                 const std::string& model_folder,
+                                 const std::map<std::string, py::object>& files,
+                                 const py::dict& given, std::optional<std::int64_t> compile_budget,
+                                 const std::shared_ptr<Session>& sibling) {
+  CompileOptions options = options_of(given);
+  options.compiles = self.compiles;
+  options.compile_budget = compile_budget;
+  const SurfaceStyle style = style_of(given["surface_style"].cast<std::string>());
   const WeightSet weights = weights_of(model_folder, files);
   py::gil_scoped_release release;
   return std::make_shared<Session>(self.backend, self.backend->compile(program, weights, options),
-                                   sibling.get());
+                                   style, sibling.get());
+}
+
+std::string reload(Session& self, const std::string& model_folder,
+                   const std::map<std::string, py::object>& files) {
+  const WeightSet weights = weights_of(model_folder, files);
+  py::gil_scoped_release release;
+  return self.reload(weights);
+}
+
+EvalPath path_of(const std::string& name) {
+  if (name == "standard") return EvalPath::kStandard;
+  if (name == "direct") return EvalPath::kDirect;
+  if (name == "realtime") return EvalPath::kRealtime;
+  throw Error(
+      ErrorCode::kInvalidArgument,
+      "eval: expected the path \"standard\", \"direct\" or \"realtime\", got \"" + name + "\"");
+}
+
+using Points = std::vector<std::pair<SharedEventPtr, std::uint64_t>>;
+
+std::vector<EventPoint> points_of(const Points& pairs) {
+  std::vector<EventPoint> points;
+  for (const auto& [event, value] : pairs) points.push_back({event, value});
+  return points;
+}
+
+void eval_with(Session& self, const std::string& path, const Points& wait, const Points& signal,
+               bool disable_io_fences, bool enable_fw_to_fw_signal, std::int64_t timeout_ns) {
+  const EvalOptions options{path_of(path),     points_of(wait),        points_of(signal),
+                            disable_io_fences, enable_fw_to_fw_signal, timeout_ns};
+  py::gil_scoped_release release;
+  self.eval_with(options);
 }
 
 py::list ports(const std::vector<BoundPort>& ports) {
@@ -129,24 +197,40 @@ void bind_info(py::module_& m) {
 }  // namespace
 
 void bind_runtime(py::module_& m) {
+  using Release = py::call_guard<py::gil_scoped_release>;
   bind_info(m);
+  py::class_<Diagnostics>(m, "Diagnostics", "What the device says of a loaded kernel.")
+      .def_readonly("model_queue_depth", &Diagnostics::model_queue_depth,
+                    "Requests that may be in flight; None where it is unknown.")
+      .def_readonly("program_class", &Diagnostics::program_class,
+                    "The framework's class of the program; None where it is unknown.");
   py::class_<OpenBackend>(m, "Backend")
       .def_property_readonly("name", [](const OpenBackend& b) { return b.backend->name(); })
       .def_property_readonly("status", [](const OpenBackend& b) { return b.backend->status(); })
       .def_readonly("why", &OpenBackend::why)
       .def_property_readonly("info", [](const OpenBackend& b) { return b.backend->info(); })
+      .def_property_readonly("compiles", [](const OpenBackend& b) { return b.compiles->count(); })
+      .def("reset_compiles", [](const OpenBackend& b) { b.compiles->reset(); })
       .def("make_surface",
            [](const OpenBackend& b, const TensorLayout& layout) {
              return b.backend->make_surface(layout);
            })
+      .def("begin_realtime",
+           [](const OpenBackend& b) {
+             const RealtimeGrant grant = b.backend->begin_realtime();
+             return std::make_pair(grant.granted, grant.why);
+           })
+      .def("end_realtime", [](const OpenBackend& b) { b.backend->end_realtime(); })
       .def("compile", &compile, py::arg("program"), py::kw_only(), py::arg("model_folder"),
-           py::arg("files"), py::arg("function"), py::arg("numerics"), py::arg("quirks"),
-           py::arg("shapes"), py::arg("fuse"), py::arg("sibling"));
+           py::arg("files"), py::arg("options"), py::arg("compile_budget"), py::arg("sibling"));
   m.def("open_backend", [](const std::string& name) {
     OpenBackend b;
     b.backend = open_backend(name, &b.why);
+    b.compiles = counter_of(*b.backend);
     return b;
   });
+  m.def("make_surface", &make_surface, py::arg("layout"),
+        "Return a surface that every backend of this machine takes.");
   m.def("probe", &probe);
   m.def("quirk_rules", [] {
     py::list all;
@@ -157,10 +241,14 @@ void bind_runtime(py::module_& m) {
     return all;
   });
   py::class_<Session, std::shared_ptr<Session>>(m, "Session")
-      .def("eval", &Session::eval, py::call_guard<py::gil_scoped_release>())
-      .def("eval_with_stats", &Session::eval_with_stats, py::arg("per_op"),
-           py::call_guard<py::gil_scoped_release>())
-      .def("close", &Session::close)
+      .def("eval", &Session::eval, Release())
+      .def("eval_with", &eval_with, py::kw_only(), py::arg("path"), py::arg("wait"),
+           py::arg("signal"), py::arg("disable_io_fences"), py::arg("enable_fw_to_fw_signal"),
+           py::arg("timeout_ns"))
+      .def("eval_with_stats", &Session::eval_with_stats, py::arg("per_op"), Release())
+      .def("reload", &reload, py::kw_only(), py::arg("model_folder"), py::arg("files"))
+      .def("diagnostics", &Session::diagnostics, Release())
+      .def("close", &Session::close, Release())
       .def_property_readonly("closed", &Session::closed)
       .def_property_readonly("function", &Session::function)
       .def("inputs", [](const Session& s) { return ports(s.inputs()); })

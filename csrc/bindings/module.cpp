@@ -9,6 +9,9 @@ PYBIND11_MODULE(_core, m) {
   bind_mil(m);
   auto mil = m.attr("mil").cast<pybind11::module_>();
   bind_ops(mil);
+  bind_device(mil);
   bind_surface(m);
+  bind_events(m);
+  bind_apple(m);
   bind_runtime(m);
 }

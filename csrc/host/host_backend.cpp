@@ -31,7 +31,9 @@ class HostBackend final : public Backend {
                     const CompileOptions& options) override {
     return compile_host_kernel(std::move(program), weights, options);
   }
-  SurfacePtr make_surface(const TensorLayout& layout) override { return make_host_surface(layout); }
+  SurfacePtr make_surface(const TensorLayout& layout, SurfaceStyle) override {
+    return make_host_surface(layout);
+  }
   SharedEventPtr make_event() override { return make_host_event(); }
   SharedEventPtr event_from_port(std::uint32_t port) override { return host_event_from_port(port); }
 };

@@ -206,11 +206,8 @@ class HostKernel final : public Kernel {
                                 const std::vector<SurfacePtr>& states) override {
     return std::make_unique<HostRequest>(plan_, inputs, outputs, states);
   }
-  KernelPtr reload(const WeightSet& weights, std::optional<std::int64_t> compiles_left,
-                   std::string* how) override {
-    CompileOptions options = options_;
-    options.compiles_left = compiles_left;
-    KernelPtr made = compile_host_kernel(program_, weights, options);
+  KernelPtr reload(const WeightSet& weights, std::string* how) override {
+    KernelPtr made = compile_host_kernel(program_, weights, options_);
     *how = "compiled";
     return made;
   }
@@ -226,11 +223,12 @@ class HostKernel final : public Kernel {
 KernelPtr compile_host_kernel(mil::ProgramPtr program, const WeightSet& weights,
                               const CompileOptions& options) {
   const mil::Function& function = pick_function(*program, options.function);
-  check_budget(options);
+  if (options.compiles) options.compiles->take(options.compile_budget);
   try {
     auto plan = make_plan(*program, function, weights, options);
     return std::make_shared<HostKernel>(std::move(program), options, std::move(plan));
   } catch (Error& e) {
+    if (options.compiles) options.compiles->give_back();
     // The device's own domain and class for accepted text that cannot be lowered (its error 1).
     if (e.domain().empty() && e.code() != ErrorCode::kFile && e.code() != ErrorCode::kBlob) {
       e.from_device("com.apple.appleneuralengine.compiler", 1, "CompilationFailure");

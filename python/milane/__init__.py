@@ -7,7 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from . import blob, errors, half, mil
 from ._core import (
     DeviceInfo,
+    Diagnostics,
     EvalStats,
+    MetalBuffer,
+    MetalSharedEvent,
     StepTime,
     TensorLayout,
     cpu_isa,
@@ -35,17 +38,11 @@ from .errors import (
     UnsupportedOpError,
     UnsupportedSelectorError,
 )
+from .events import SharedEvent, SharedEventEvalOptions
 from .kernel import Kernel, Port, Ports
-from .runtime import (
-    CompileOptions,
-    ModelType,
-    QuirkRule,
-    Runtime,
-    WeightFile,
-    open,
-    probe,
-    quirk_rules,
-)
+from .metal import MetalDevice, open_metal
+from .options import CompileOptions, ModelType, WeightFile
+from .runtime import QuirkRule, Realtime, Runtime, open, probe, quirk_rules
 from .surface import Surface
 
 try:
@@ -62,6 +59,7 @@ __all__ = [
     "CompileOptions",
     "DTypeError",
     "DeviceInfo",
+    "Diagnostics",
     "EvalError",
     "EvalStats",
     "InvalidArgumentError",
@@ -69,6 +67,9 @@ __all__ = [
     "MILSyntaxError",
     "MILVerifyError",
     "MapFailedError",
+    "MetalBuffer",
+    "MetalDevice",
+    "MetalSharedEvent",
     "ModelFileError",
     "ModelLoadError",
     "ModelType",
@@ -76,7 +77,10 @@ __all__ = [
     "Port",
     "Ports",
     "QuirkRule",
+    "Realtime",
     "Runtime",
+    "SharedEvent",
+    "SharedEventEvalOptions",
     "StepTime",
     "Surface",
     "TensorLayout",
@@ -92,6 +96,7 @@ __all__ = [
     "mil",
     "num_threads",
     "open",
+    "open_metal",
     "probe",
     "quirk_rules",
     "row_stride_for",

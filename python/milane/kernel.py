@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -11,8 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._core import EvalStats, TensorLayout
+from ._core import Diagnostics, EvalStats, MetalBuffer, TensorLayout
 from .errors import ClosedError, InvalidArgumentError
+from .events import SharedEvent, SharedEventEvalOptions, timeout_ns
+from .metal import MetalDevice
+from .options import DEFAULT_WEIGHT_PATH, WeightFile
+from .options import weight_files as named_files
 from .surface import Surface
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -123,14 +128,80 @@ class Kernel:
         """The states by name; their surfaces keep their content between evaluations."""
         return self._states
 
-    def eval(self) -> None:
+    def eval(self, *, direct: bool = False, timeout: float | None = None) -> None:
         """Run the program once over the kernel's own surfaces, without the GIL.
+
+        On the device, ``direct`` takes the path that skips one hop of its services, and ``timeout``
+        waits at most so many seconds for the completion handler. The host has one path, evaluates
+        in the calling thread, and never times out.
 
         Raises:
             ClosedError: the kernel is closed.
-            EvalError: the program found something wrong in its data (an index out of range).
+            EvalError: the program found something wrong in its data (an index out of range), or
+                the device failed: ``domain``, ``code`` and ``cls`` say how.
+            UnsupportedSelectorError: this system lacks the path asked for.
         """
-        self._session.eval()
+        if not direct and timeout is None:
+            self._session.eval()
+        else:
+            self._eval_with(direct=direct, timeout=timeout)
+
+    def eval_with_signal_event(
+        self,
+        event: SharedEvent,
+        value: int,
+        options: SharedEventEvalOptions | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Run once, then set ``event`` to ``value``.
+
+        On the device the kernel must have been compiled with ``route="client"`` or from a package.
+
+        Raises:
+            UnsupportedError: the kernel cannot signal events.
+            EvalError, ClosedError: as :meth:`eval`.
+        """
+        self._eval_with(signal=[(event, value)], options=options, timeout=timeout)
+
+    def eval_bidirectional(
+        self,
+        wait_event: SharedEvent,
+        wait_value: int,
+        signal_event: SharedEvent,
+        signal_value: int,
+        options: SharedEventEvalOptions | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Wait for one event, run once, then signal another.
+
+        Raises:
+            UnsupportedError: the kernel cannot wait for events (:meth:`eval_with_signal_event`).
+            EvalError: as :meth:`eval`; also when ``timeout`` seconds are over before the event.
+            ClosedError: the kernel, or an event, is closed.
+        """
+        wait, signal = [(wait_event, wait_value)], [(signal_event, signal_value)]
+        self._eval_with(wait=wait, signal=signal, options=options, timeout=timeout)
+
+    def _eval_with(
+        self,
+        *,
+        direct: bool = False,
+        wait: Sequence[tuple[SharedEvent, int]] = (),
+        signal: Sequence[tuple[SharedEvent, int]] = (),
+        options: SharedEventEvalOptions | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        chosen = options or SharedEventEvalOptions()
+        self._session.eval_with(
+            path="direct" if direct else "standard",
+            wait=[(event._open("eval"), value) for event, value in wait],
+            signal=[(event._open("eval"), value) for event, value in signal],
+            disable_io_fences=chosen.disable_io_fences,
+            enable_fw_to_fw_signal=chosen.enable_fw_to_fw_signal,
+            timeout_ns=timeout_ns(timeout),
+        )
 
     def eval_with_stats(self, *, per_op: bool = False) -> EvalStats:
         """Run once and return the times; ``per_op`` adds one entry per step (host only).
@@ -140,6 +211,56 @@ class Kernel:
             EvalError: the program found something wrong in its data.
         """
         return self._session.eval_with_stats(per_op)
+
+    def reload(
+        self,
+        weight_blob: bytes | None = None,
+        *,
+        weight_path: str = DEFAULT_WEIGHT_PATH,
+        weight_files: Mapping[str, bytes | os.PathLike[str]] | Sequence[WeightFile] = (),
+    ) -> str:
+        """Swap the weights that are baked into the program; return how it was done.
+
+        All weight files of the program are given, as :meth:`Runtime.compile` takes them; surfaces
+        stay. ``"donor"``: loaded without a compile, and seen to give other results than before.
+        ``"cached"``: the system had compiled these weights before. ``"compiled"``: neither worked,
+        or the backend is the host, which plans again. On an error the old weights stay.
+
+        Raises:
+            BlobError, ModelFileError, InvalidArgumentError: as :meth:`Runtime.compile`.
+            UnsupportedError: the kernel was compiled from a package.
+            CompileBudgetExhaustedError: no compile is left.
+            ClosedError: the kernel is closed.
+        """
+        files = named_files(weight_blob, weight_path, weight_files)
+        return self._session.reload(model_folder="", files=files)
+
+    @property
+    def diagnostics(self) -> Diagnostics:
+        """What the device says of the loaded program; all None on the host.
+
+        Raises:
+            ClosedError: the kernel is closed.
+        """
+        return self._session.diagnostics()
+
+    def metal_input_buffer(self, device: MetalDevice, i: int) -> MetalBuffer:
+        """Return a Metal buffer over input ``i``, without a copy.
+
+        Raises:
+            UnsupportedError: the surface is not an IOSurface (it belongs to the host backend).
+            IndexError: no such input.
+        """
+        return device.buffer(self._inputs[i].surface)
+
+    def metal_output_buffer(self, device: MetalDevice, i: int) -> MetalBuffer:
+        """Return a Metal buffer over output ``i``, without a copy.
+
+        Raises:
+            UnsupportedError: the surface is not an IOSurface (it belongs to the host backend).
+            IndexError: no such output.
+        """
+        return device.buffer(self._outputs[i].surface)
 
     def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Kernel:
         """Return the kernel of the same program for other shapes of its flexible inputs.

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from enum import Enum
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
 
@@ -17,69 +16,25 @@ from ._core import DeviceInfo
 from ._core import mil as _mil
 from .errors import ClosedError, InvalidArgumentError
 from .kernel import Kernel, Shapes
+from .options import CompileOptions, ModelType, Source, merge, weight_files
 
-DEFAULT_WEIGHT_PATH = "@model_path/weights/weight.bin"
 # Plans kept per flexible kernel; the least recently used is dropped.
 SHAPES_KEPT = 32
-
-Numerics = Literal["fp16", "fp32", "ane"]
-Source = str | bytes | os.PathLike[str] | _mil.Program
-
-
-class ModelType(Enum):
-    """What a program comes as."""
-
-    MIL = "mil"
-    PACKAGE = "package"
+# Compiles after which processes are reported to fail (ane_facts D 75).
+ANE_COMPILE_BUDGET = 119
 
 
 @dataclass(frozen=True)
-class WeightFile:
-    """One weight file: its path in the program (``@model_path/…``) and its content or location."""
-
-    path: str
-    data: bytes | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class CompileOptions:
-    """Everything :meth:`Runtime.compile` takes; each field is also a keyword of it.
+class Realtime:
+    """What the device answered to a wish for real-time scheduling.
 
     Attributes:
-        model_type: MIL text, or a ``.mlmodelc`` package.
-        mil_text: the program's text, when it is not given as ``source``.
-        weight_blob: content of the file at ``weight_path``.
-        weight_path: where the program looks for ``weight_blob``.
-        weight_files: more weight files: bytes or paths by ``@model_path/…``.
-        package_path: a ``.mlmodelc`` directory.
-        model_key: the key of a package on the device.
-        qos: quality of service on the device; 0 means its default, 21.
-        perf_stats_mask: which counters the device is asked for.
-        function: the function to compile; default ``main``, or the only one.
-        numerics: ``"fp16"`` rounds every half result; ``"fp32"`` keeps half tensors as float32, to
-            locate drift; ``"ane"`` adds the published quirks of the device (host backend).
-        quirks: the rules ``numerics="ane"`` applies, by name (:func:`milane.quirk_rules`);
-            default: all that are reported for every chip.
-        shapes: shapes of flexible inputs by name; default: the program's own defaults.
-        fuse: whether the host runs elementwise chains in one pass; the results are the same.
+        granted: whether it agreed.
+        reason: its answer in words.
     """
 
-    model_type: ModelType = ModelType.MIL
-    mil_text: str | bytes | None = None
-    weight_blob: bytes | None = None
-    weight_path: str = DEFAULT_WEIGHT_PATH
-    weight_files: Mapping[str, bytes | os.PathLike[str]] | Sequence[WeightFile] = field(
-        default_factory=dict
-    )
-    package_path: str | os.PathLike[str] | None = None
-    model_key: str = "s"
-    qos: int = 0
-    perf_stats_mask: int = 0
-    function: str | None = None
-    numerics: Numerics = "fp16"
-    quirks: Collection[str] | None = None
-    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    fuse: bool = True
+    granted: bool
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -103,27 +58,36 @@ def probe() -> DeviceInfo:
     return _core.probe()
 
 
-def open(backend: Literal["auto", "ane", "host"] = "auto") -> Runtime:
+def open(
+    backend: Literal["auto", "ane", "host"] = "auto", *, compile_budget: int | None = None
+) -> Runtime:
     """Return a runtime on the Neural Engine, or on the CPU.
 
     ``"auto"`` takes the engine where it answers, else the host engine; the environment variable
     ``MILANE_BACKEND`` overrides it. Once open, a runtime never falls back to another backend.
+    ``compile_budget`` is how many programs may be compiled; on the engine, where about 119 compiles
+    per process are reported to be the end, it is 119 by default and counts the whole process's.
 
     Raises:
         NoANEError: ``"ane"`` where there is none.
-        InvalidArgumentError: an unknown name.
+        InvalidArgumentError: an unknown name, or a negative budget.
     """
     name = os.environ.get("MILANE_BACKEND", backend) if backend == "auto" else backend
-    return Runtime(_core.open_backend(name))
+    if compile_budget is not None and compile_budget < 0:
+        raise InvalidArgumentError(
+            f"open: expected a compile_budget of at least 0, got {compile_budget}"
+        )
+    return Runtime(_core.open_backend(name), compile_budget)
 
 
 class Runtime:
     """An open backend: compiles programs into kernels. A context manager; any thread may use it."""
 
-    def __init__(self, native: _core.Backend) -> None:
+    def __init__(self, native: _core.Backend, compile_budget: int | None = None) -> None:
         self._native = native
-        self._lock = threading.Lock()
-        self._compiles = 0
+        if compile_budget is None and native.name == "ane":
+            compile_budget = ANE_COMPILE_BUDGET
+        self._compile_budget = compile_budget
         self._closed = False
 
     @property
@@ -143,13 +107,46 @@ class Runtime:
 
     @property
     def compile_count(self) -> int:
-        """Programs compiled so far by this runtime; each new shape of a flexible kernel counts."""
-        return self._compiles
+        """Programs compiled so far: by this runtime, or on ``"ane"`` by the process.
+
+        Each new shape of a flexible kernel counts; what a cache spares does not.
+        """
+        return self._native.compiles
+
+    @property
+    def compile_budget(self) -> int | None:
+        """How many compiles there may be; None where nothing limits them."""
+        return self._compile_budget
 
     def reset_compile_count(self) -> None:
         """Set :attr:`compile_count` to 0."""
-        with self._lock:
-            self._compiles = 0
+        self._native.reset_compiles()
+
+    def begin_realtime(self) -> Realtime:
+        """Ask for real-time scheduling and return the answer; pair it with :meth:`end_realtime`.
+
+        Until the end, evaluations of this runtime's kernels take the real-time path. A refusal is
+        reported, not raised: evaluations then take whatever path the device offers. The host has
+        one priority and grants everything.
+        """
+        self._check_open()
+        return Realtime(*self._native.begin_realtime())
+
+    def end_realtime(self) -> None:
+        """End what :meth:`begin_realtime` began; without a begin it does nothing."""
+        self._native.end_realtime()
+
+    @contextmanager
+    def realtime(self) -> Iterator[Realtime]:
+        """A real-time section: ``with runtime.realtime() as section: ...``.
+
+        See :meth:`begin_realtime`; sections nest.
+        """
+        section = self.begin_realtime()
+        try:
+            yield section
+        finally:
+            self.end_realtime()
 
     def compile(self, source: Source | CompileOptions | None = None, **options: Any) -> Kernel:
         """Return a kernel for one function of a program.
@@ -165,10 +162,13 @@ class Runtime:
             ModelFileError: a file is missing, or lies outside the model's folder.
             BlobError: a weight file does not hold what the program says.
             InvalidArgumentError: an unknown function, shape, path or option.
+            CompileError, ModelLoadError, UnsupportedLayoutError, MapFailedError: the device refuses
+                the program at this stage; ``domain``, ``code``, ``cls`` and ``op`` say how.
+            CompileBudgetExhaustedError: no compile is left.
             ClosedError: the runtime is closed.
         """
         self._check_open()
-        chosen, source = _merge(source, options)
+        chosen, source = merge(source, options)
         program, folder = _load(source, chosen)
         program.verify()
         return _Compiler(self, program, folder, chosen).kernel({})
@@ -176,10 +176,6 @@ class Runtime:
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError("compile: expected an open runtime, got a closed one")
-
-    def _count_compile(self) -> None:
-        with self._lock:
-            self._compiles += 1
 
     def close(self) -> None:
         """Forbid further compiles; idempotent. Kernels stay usable until they are closed."""
@@ -211,7 +207,7 @@ class _Compiler:
         self._program = program.copy()
         self._folder = folder
         self._options = options
-        self._files = _weight_files(options)
+        self._files = weight_files(options.weight_blob, options.weight_path, options.weight_files)
         self._kernels: OrderedDict[tuple[tuple[str, tuple[int, ...]], ...], Kernel] = OrderedDict()
         self._first: _core.Session | None = None  # whose states the others share
         self._lock = threading.Lock()
@@ -233,46 +229,23 @@ class _Compiler:
         return kept
 
     def _compile(self, shapes: Shapes) -> Kernel:
-        options = self._options
-        self._runtime._check_open()
-        session = self._runtime._native.compile(
+        runtime, options = self._runtime, self._options
+        runtime._check_open()
+        is_package = options.model_type is ModelType.PACKAGE
+        session = runtime._native.compile(
             self._program,
             model_folder=self._folder,
             files=self._files,
-            function=options.function or "",
-            numerics=options.numerics,
-            quirks=None if options.quirks is None else list(options.quirks),
-            shapes={name: list(shape) for name, shape in {**options.shapes, **shapes}.items()},
-            fuse=options.fuse,
+            options=options.native(self._folder if is_package else "", shapes),
+            compile_budget=runtime._compile_budget,
             sibling=self._first,
         )
         self._first = self._first or session
-        self._runtime._count_compile()
         return Kernel(session, self.kernel, self._flexible_inputs(session.function))
 
     def _flexible_inputs(self, function: str) -> frozenset[str]:
         inputs = self._program[function].inputs
         return frozenset(i.name for i in inputs if None in i.type.shape)
-
-
-def _merge(
-    source: Source | CompileOptions | None, options: dict[str, Any]
-) -> tuple[CompileOptions, Source]:
-    """The options, and the program's source, from whichever argument holds them."""
-    known = {f.name for f in fields(CompileOptions)}
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        raise InvalidArgumentError(
-            f"compile: expected options among {', '.join(sorted(known))}, got {', '.join(unknown)}"
-        )
-    base = source if isinstance(source, CompileOptions) else CompileOptions()
-    chosen = replace(base, **options)
-    if isinstance(source, CompileOptions) or source is None:
-        found = chosen.package_path if chosen.mil_text is None else chosen.mil_text
-        if found is None:
-            raise InvalidArgumentError("compile: expected a program, got neither text nor a path")
-        return chosen, found
-    return chosen, source
 
 
 def _load(source: Source, options: CompileOptions) -> tuple[_mil.Program, str]:
@@ -288,35 +261,3 @@ def _load(source: Source, options: CompileOptions) -> tuple[_mil.Program, str]:
     assert isinstance(source, str | os.PathLike)
     path = os.fspath(source)
     return _mil.load(path), _mil.read_source(path).model_folder
-
-
-def _weight_files(options: CompileOptions) -> dict[str, bytes | str]:
-    """Weight files by path: bytes as they are, locations as strings."""
-    files: dict[str, bytes | str] = {}
-
-    def add(path: str, content: bytes | os.PathLike[str] | str) -> None:
-        _check_weight_path(path)
-        value = (
-            bytes(content)
-            if isinstance(content, bytes | bytearray | memoryview)
-            else os.fspath(Path(content))
-        )
-        if path in files and files[path] != value:
-            raise InvalidArgumentError(f"weight_files: expected {path} once, got it twice")
-        files[path] = value
-
-    if options.weight_blob is not None:
-        add(options.weight_path, options.weight_blob)
-    given = options.weight_files
-    pairs = given.items() if isinstance(given, Mapping) else [(w.path, w.data) for w in given]
-    for path, content in pairs:
-        add(path, content)
-    return files
-
-
-def _check_weight_path(path: str) -> None:
-    # Some handwritten programs leave `@model_path/` out: any relative path is a name here.
-    if not path or path.startswith("/") or ".." in path.split("/"):
-        raise InvalidArgumentError(
-            f"weight_files: expected a path like {DEFAULT_WEIGHT_PATH}, got {path}"
-        )

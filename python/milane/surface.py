@@ -30,7 +30,7 @@ class Surface:
 
     def __init__(self, shape: Sequence[int], dtype: npt.DTypeLike | str = "fp16") -> None:
         layout = TensorLayout(list(shape), dtype)
-        self._native = _core.open_backend("host").make_surface(layout)
+        self._native = _core.make_surface(layout)
         self._view: npt.NDArray[Any] | None = None
 
     @classmethod
