@@ -1,7 +1,8 @@
 """Writes the parts of the documentation that the package itself knows.
 
 docs/ops.md comes from `milane.mil.ops()`, the table of rules in docs/numerics.md from
-`milane.quirk_rules()`, docs/ane-limits.md from csrc/backend/ane_limits.cpp.
+`milane.quirk_rules()`, docs/ane-limits.md from csrc/backend/ane_limits.cpp, and docs/private-api.md
+from csrc/apple/private_api.def.
 
     python tools/make_docs.py            # write what is out of date
     python tools/make_docs.py --check    # write nothing; exit 1 when something is
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import milane
-from milane import mil
+from milane import _core, mil
 from milane._core import mil as core_mil
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -182,6 +183,46 @@ def limits_page() -> str:
     )
 
 
+_API_HEAD = """\
+<!-- Written by tools/make_docs.py; edit csrc/apple/private_api.def instead. -->
+# The private framework
+
+Every class and selector of Apple's private frameworks that the `ane` backend calls. `milane doctor`
+compares a machine with this table, types included. Nothing of it is documented by Apple, and any
+update of macOS may change it.
+
+*Seen*: header dumps and listings that show it; 14 is iOS 17, the generation of macOS 14; 15 is macOS
+15.4.1; 26 is macOS 26.0; 26r was listed at run time on macOS 26.3; *bindings* means that only
+generated bindings of tmc/apple show it. *Also used by*: other projects that call it, TMC tmc/apple,
+MDX maderix/ANE, ORION mechramc/Orion, AINF thebasedcapital/ane-infer, ESP Espresso, AFG ANEForge,
+GUIDE sbryngelson/ane-guide, ANELM ANE-LM, RUST the `ane` crate, RSTN rustane, SLV
+slavko-at-klincov-it, IMP imperatormk/ane-train, OMLX jundot/omlx. *Types* are the runtime's
+encodings without frame offsets; B is BOOL.
+
+Without a required one `milane.open("ane")` raises `NoANEError` with its name; without an optional one
+happens what the last column says.
+
+| class | selector | need | types | seen | also used by | when it is absent |
+|---|---|---|---|---|---|---|
+"""
+
+
+def private_api_page() -> str:
+    """The text of docs/private-api.md."""
+    return _API_HEAD + _rows(
+        (
+            f"`{r.cls}`",
+            f"`{r.selector}`" if r.selector else "the class",
+            "required" if r.required else "optional",
+            f"`{r.encoding}`" if r.encoding else "",
+            r.seen,
+            r.users,
+            r.absent,
+        )
+        for r in _core.inspect_framework().rows
+    )
+
+
 def with_quirks(page: str) -> str:
     """The text of docs/numerics.md with its table of rules renewed.
 
@@ -200,6 +241,7 @@ def pages(docs: Path = DOCS) -> dict[Path, str]:
     return {
         docs / "ops.md": ops_page(),
         docs / "ane-limits.md": limits_page(),
+        docs / "private-api.md": private_api_page(),
         numerics: with_quirks(numerics.read_text(encoding="utf-8")),
     }
 

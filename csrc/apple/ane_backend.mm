@@ -1,4 +1,6 @@
+#include <mutex>
 #include "apple/ane_kernel.h"
+
 #include "apple/apple.h"
 #include "apple/device_error.h"
 #include "apple/iosurface.h"
@@ -84,14 +86,20 @@ class AneBackend final : public Backend {
   }
 
   RealtimeGrant begin_realtime() override {
-    RealtimeGrant grant = objc("realtime", [&] { return ask_realtime(); });
-    realtime_->granted = grant.granted;
+    const std::lock_guard lock(realtime_mutex_);
+    if (realtime_->depth == 0) {
+      answer_ = objc("realtime", [&] { return ask_realtime(); });
+      realtime_->granted = answer_.granted;
+    }
     ++realtime_->depth;
-    return grant;
+    return answer_;
   }
   void end_realtime() override {
-    if (--realtime_->depth > 0 || !realtime_->granted.exchange(false)) return;
-    objc("realtime", [&] { [client() endRealTimeTask]; });
+    const std::lock_guard lock(realtime_mutex_);
+    if (realtime_->depth == 0 || --realtime_->depth > 0) return;
+    if (realtime_->granted.exchange(false)) {
+      objc("realtime", [&] { [client() endRealTimeTask]; });
+    }
   }
 
  private:
@@ -110,7 +118,6 @@ class AneBackend final : public Backend {
     if (!answers(c, @selector(beginRealTimeTask)) || !answers(c, @selector(endRealTimeTask))) {
       return {false, "this system has no beginRealTimeTask"};
     }
-    if (realtime_->granted) return {true, "granted before"};
     if ([c beginRealTimeTask]) return {true, "granted"};
     return {false, "beginRealTimeTask answered NO: the process may lack the entitlement"};
   }
@@ -118,6 +125,8 @@ class AneBackend final : public Backend {
   const Framework framework_;
   const DeviceInfo info_;
   const std::shared_ptr<RealtimeState> realtime_ = std::make_shared<RealtimeState>();
+  std::mutex realtime_mutex_;
+  RealtimeGrant answer_;  // to the outermost section
 };
 
 }  // namespace

@@ -184,7 +184,12 @@ AneKernel::~AneKernel() {
 
 void AneKernel::close() {
   if (!loaded_.exchange(false) || !unloadable_) return;
-  objc("unload", [&] { model_->unload(); });
+  try {
+    objc("unload", [&] { model_->unload(); });
+  } catch (...) {
+    loaded_ = true;  // the destructor tries once more
+    throw;
+  }
 }
 
 std::unique_ptr<Request> AneKernel::bind(const std::vector<SurfacePtr>& inputs,

@@ -196,11 +196,18 @@ class AneRequest final : public Request {
     mapped_ = kernel_->model().map(request_.get());
   }
 
+  // What fails here has nobody to hear it, and must not keep the rest from being released.
   void release() {
-    if (mapped_) kernel_->model().unmap(request_.get());
+    const auto quietly = [](auto&& call) {
+      try {
+        objc("request", call);
+      } catch (const Error&) {
+      }
+    };
+    if (mapped_) quietly([&] { kernel_->model().unmap(request_.get()); });
     mapped_ = false;
-    request_.reset();
-    stats_.reset();
+    quietly([&] { request_.reset(); });
+    quietly([&] { stats_.reset(); });
   }
 
   void evaluate(EvalPath path, NSDictionary* options) { evaluate(request_.get(), path, options); }

@@ -27,6 +27,13 @@ struct FrameworkReport {
 };
 FrameworkReport inspect_framework();
 
+// What an entry into Objective-C costs, in nanoseconds: a pool, a guard against exceptions, and
+// both, as every call of the backend has them. Throws kUnsupported where there is no Objective-C.
+struct EntryCost {
+  double pool_ns = 0, guard_ns = 0, entry_ns = 0;
+};
+EntryCost measure_entry(int calls);
+
 // An IOSurface; nullptr where the system has none.
 SurfacePtr make_iosurface(const TensorLayout& layout, SurfaceStyle style);
 

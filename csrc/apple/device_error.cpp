@@ -22,8 +22,6 @@ constexpr std::array<KnownFailure, 15> kKnown{{
     {"CompilationFailure", 0, ErrorCode::kCompile, "CompilationFailure",
      "the text is accepted but cannot be lowered: an operation, a shape or a size the engine "
      "lacks"},
-    {"ANECCompile() FAILED", 0, ErrorCode::kCompile, "ANECCompile",
-     "the device's compiler gives no reason; compile smaller parts to find the operation"},
     {"must re-compile", 0, ErrorCode::kModelLoad, "GetANEFModel",
      "about 128 programs may be loaded per process: close kernels, or put functions into one "
      "program"},
@@ -54,6 +52,8 @@ constexpr std::array<KnownFailure, 15> kKnown{{
     {"service died", 0, ErrorCode::kCompile, "ServiceDied",
      "the compiler service crashed on this program (run-time convolution weights at batch 2 and "
      "very deep programs are known to do it); wait some seconds before the next compile"},
+    {"ANECCompile() FAILED", 0, ErrorCode::kCompile, "ANECCompile",
+     "the device's compiler gives no reason; compile smaller parts to find the operation"},
     {"timed out", 0, ErrorCode::kEval, "Timeout",
      "the event waited for was not signalled, or the engine is busy"},
 }};

@@ -41,7 +41,7 @@ template <class F>
 auto objc(const char* where, F&& f) -> decltype(f()) {
   using Result = decltype(f());
   struct Call {
-    F* f;
+    std::remove_reference_t<F>* f;
     std::conditional_t<std::is_void_v<Result>, int, std::optional<Result>> result{};
   } call{&f, {}};
   std::pair<std::string, std::string> thrown;  // name, reason

@@ -13,12 +13,12 @@
 namespace milane::apple {
 namespace {
 
-constexpr const char *kPath =
+constexpr const char* kPath =
     "/System/Library/PrivateFrameworks/AppleNeuralEngine.framework/AppleNeuralEngine";
 
-// Opened once: its classes stay registered, so closing it could only break things.
+// Never closed: its classes stay registered, so closing could only break things.
 void* framework_handle(std::string* error) {
-  static void* const handle = dlopen(kPath, RTLD_NOW | RTLD_LOCAL);
+  void* handle = dlopen(kPath, RTLD_NOW | RTLD_LOCAL);
   if (!handle) {
     const char* why = dlerror();
     *error = why ? why : "dlopen failed";

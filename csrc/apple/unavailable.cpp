@@ -19,6 +19,11 @@ FrameworkReport inspect_framework() {
   return report;
 }
 
+EntryCost measure_entry(int) {
+  throw Error(ErrorCode::kUnsupported,
+              "measure_entry: expected a build with Objective-C, got one without");
+}
+
 SurfacePtr make_iosurface(const TensorLayout&, SurfaceStyle) { return nullptr; }
 SharedEventPtr make_iosurface_event() { return nullptr; }
 SharedEventPtr iosurface_event_from_port(std::uint32_t) { return nullptr; }

@@ -43,6 +43,16 @@ void bind_report(py::module_& m) {
 
 void bind_apple(py::module_& m) {
   bind_report(m);
+  m.def(
+      "measure_entry",
+      [](int calls) {
+        const apple::EntryCost cost = apple::measure_entry(calls);
+        return py::make_tuple(cost.pool_ns, cost.guard_ns, cost.entry_ns);
+      },
+      py::arg("calls"),
+      "Return the nanoseconds of a pool, a guard, and an entry into Objective-C with both.\n\n"
+      "Raises:\n"
+      "    UnsupportedError: this build has no Objective-C.");
   py::class_<MetalBuffer>(m, "MetalBuffer", "A Metal buffer over a surface, without a copy.")
       .def_property_readonly("handle", &MetalBuffer::handle, "The address of the MTLBuffer.")
       .def_property_readonly("length", &MetalBuffer::length, "Bytes of the buffer.")

@@ -50,8 +50,11 @@ class Library:
         if binary is None:
             raise ValueError(f"{path}: expected a Mach-O file of one architecture")
         oldest = list(binary.build_version.minos) if binary.build_version else []
-        imports: dict[str, set[str]] = {str(library.name): set() for library in binary.libraries}
-        imports.pop(path.name, None)  # zig's linker lists the name of the library itself
+        imports: dict[str, set[str]] = {
+            str(library.name): set()
+            for library in binary.libraries
+            if library.command != lief.MachO.LoadCommand.TYPE.ID_DYLIB  # the library itself
+        }
         looked_up: set[str] = set()
         # What the loader will do. The symbol table has names that nothing refers to any more.
         for binding in binary.bindings:

@@ -2,6 +2,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "emulated/framework/engine.h"
@@ -52,6 +53,9 @@ void milane_run_later(void (*work)(void*), void* context) {
     // One that waits for an event must not hold up the one that signals it.
     start = all.idle < all.tasks.size();
   }
-  if (start) std::thread(serve).detach();
+  try {
+    if (start) std::thread(serve).detach();
+  } catch (const std::system_error&) {  // no thread is to be had: a busy one will come to it
+  }
   all.more.notify_one();
 }

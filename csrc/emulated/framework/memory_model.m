@@ -196,13 +196,16 @@
 }
 
 - (NSString*)compilerOptionsFileName {
-  return _compilerOptionsFileName;
+  @synchronized(self) {
+    return [[_compilerOptionsFileName retain] autorelease];
+  }
 }
 
 - (void)setCompilerOptionsFileName:(NSString*)name {
-  NSString* old = _compilerOptionsFileName;
-  _compilerOptionsFileName = [name copy];
-  [old release];
+  @synchronized(self) {
+    [_compilerOptionsFileName autorelease];
+    _compilerOptionsFileName = [name copy];
+  }
 }
 
 @end

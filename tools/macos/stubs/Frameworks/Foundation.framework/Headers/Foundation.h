@@ -10,7 +10,6 @@
 #define NS_ASSUME_NONNULL_END _Pragma("clang assume_nonnull end")
 #define FOUNDATION_EXPORT OBJC_EXPORT
 #define NS_OPTIONS(type, name) CF_OPTIONS(type, name)
-#define NS_FORMAT_FUNCTION(F, A) __attribute__((format(__NSString__, F, A)))
 #define NS_RETURNS_INNER_POINTER __attribute__((objc_returns_inner_pointer))
 #define NS_RETURNS_RETAINED __attribute__((ns_returns_retained))
 #define NS_AUTOMATED_REFCOUNT_UNAVAILABLE OBJC_ARC_UNAVAILABLE
@@ -23,7 +22,6 @@ typedef NSString *NSErrorDomain;
 typedef NSString *NSExceptionName;
 
 FOUNDATION_EXPORT Class _Nullable NSClassFromString(NSString *aClassName);
-FOUNDATION_EXPORT SEL NSSelectorFromString(NSString *aSelectorName);
 FOUNDATION_EXPORT NSString *NSStringFromClass(Class aClass);
 FOUNDATION_EXPORT NSString *NSTemporaryDirectory(void);
 
@@ -52,8 +50,6 @@ typedef struct {
 @property(readonly) NSUInteger length;
 @property(nullable, readonly) const char *UTF8String NS_RETURNS_INNER_POINTER;
 + (nullable instancetype)stringWithUTF8String:(const char *)nullTerminatedCString;
-+ (instancetype)stringWithFormat:(NSString *)format, ... NS_FORMAT_FUNCTION(1, 2);
-- (BOOL)isEqualToString:(NSString *)aString;
 - (NSString *)stringByAppendingPathComponent:(NSString *)str;
 @end
 
@@ -61,17 +57,10 @@ typedef struct {
 @end
 
 @interface NSNumber : NSValue
-@property(readonly) int intValue;
-@property(readonly) unsigned int unsignedIntValue;
 @property(readonly) long long longLongValue;
-@property(readonly) unsigned long long unsignedLongLongValue;
-@property(readonly) BOOL boolValue;
 + (NSNumber *)numberWithInt:(int)value;
 + (NSNumber *)numberWithUnsignedInt:(unsigned int)value;
-+ (NSNumber *)numberWithLong:(long)value;
 + (NSNumber *)numberWithUnsignedLong:(unsigned long)value;
-+ (NSNumber *)numberWithLongLong:(long long)value;
-+ (NSNumber *)numberWithUnsignedLongLong:(unsigned long long)value;
 + (NSNumber *)numberWithBool:(BOOL)value;
 @end
 
@@ -79,7 +68,6 @@ typedef struct {
 @property(readonly) NSUInteger length;
 @property(readonly) const void *bytes NS_RETURNS_INNER_POINTER;
 + (instancetype)data;
-+ (instancetype)dataWithBytes:(nullable const void *)bytes length:(NSUInteger)length;
 + (instancetype)dataWithBytesNoCopy:(void *)bytes
                              length:(NSUInteger)length
                        freeWhenDone:(BOOL)b;
@@ -91,13 +79,10 @@ typedef struct {
 @property(readonly) NSUInteger count;
 - (ObjectType)objectAtIndex:(NSUInteger)index;
 + (instancetype)array;
-- (ObjectType)objectAtIndexedSubscript:(NSUInteger)idx API_AVAILABLE(macos(10.8));
-+ (instancetype)arrayWithObjects:(const ObjectType _Nonnull[_Nonnull])objects count:(NSUInteger)cnt;
 @end
 
 @interface NSMutableArray<ObjectType> : NSArray <ObjectType>
 - (void)addObject:(ObjectType)anObject;
-+ (instancetype)arrayWithCapacity:(NSUInteger)numItems;
 @end
 
 @interface NSDictionary<__covariant KeyType, __covariant ObjectType>
@@ -112,7 +97,6 @@ typedef struct {
 
 @interface NSMutableDictionary<KeyType, ObjectType> : NSDictionary <KeyType, ObjectType>
 - (void)setObject:(ObjectType)anObject forKey:(KeyType<NSCopying>)aKey;
-+ (instancetype)dictionaryWithCapacity:(NSUInteger)numItems;
 @end
 
 @interface NSError : NSObject <NSCopying>

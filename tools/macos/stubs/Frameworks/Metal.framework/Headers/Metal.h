@@ -40,7 +40,6 @@ API_AVAILABLE(macos(10.11))
                                            options:(MTLResourceOptions)options
                                        deallocator:(void (^_Nullable)(void *pointer,
                                                                       NSUInteger length))deallocator;
-- (nullable id<MTLSharedEvent>)newSharedEvent API_AVAILABLE(macos(10.14));
 @end
 
 MTL_EXTERN id<MTLDevice> _Nullable MTLCreateSystemDefaultDevice(void)
