@@ -47,6 +47,21 @@ def build(session: nox.Session) -> None:
     cmake_build(session, preset)
 
 
+@nox.session
+def emulated(session: nox.Session) -> None:
+    """The test suite over the emulated framework (Linux; packages: docs/development.md)."""
+    session.install(
+        ".[test]",
+        *(
+            "-C",
+            "cmake.define.MILANE_EMULATED_FRAMEWORK=ON",
+            "-C",
+            "build-dir=build/emulated-wheel",
+        ),
+    )
+    session.run("pytest", *(session.posargs or ["--backend", "ane"]))
+
+
 # Left out under a sanitizer: what runs no native code, what replaces the allocator itself, and ten
 # trillion operations of one program.
 ASAN_TESTS = [
@@ -55,19 +70,30 @@ ASAN_TESTS = [
     "-k=not VAEDecoder",
 ]
 # The tests that start threads.
-TSAN_TESTS = ["tests/test_runtime.py"]
+TSAN_TESTS = ["tests/test_runtime.py", "tests/test_threads.py", "tests/test_ane_faults.py"]
+
+
+# Over the emulated framework: what goes through Objective-C.
+DEVICE_TESTS = [
+    "tests/test_ane_faults.py",
+    "tests/test_backends_agree.py",
+    "tests/test_emulated_framework.py",
+    "tests/test_runtime.py",
+    "tests/test_threads.py",
+]
 
 
 @nox.session
-def asan(session: nox.Session) -> None:
+@nox.parametrize("preset", ["asan", "emulated-asan"])
+def asan(session: nox.Session, preset: str) -> None:
     """Tests under AddressSanitizer and UndefinedBehaviorSanitizer: `nox -s asan -- tests/…`."""
-    site = sanitized_package(session, "asan")
+    site = sanitized_package(session, preset)
     session.run(
         *("python", "-m", "pytest"),
-        *(session.posargs or ASAN_TESTS),
+        *(session.posargs or (ASAN_TESTS if preset == "asan" else DEVICE_TESTS)),
         env={
             "PYTHONPATH": str(site),
-            "LD_PRELOAD": runtime_libraries(site, "libasan", "libubsan", "libstdc++"),
+            "LD_PRELOAD": sanitizer_libraries(site, "asan"),
             # CPython itself does not free everything at exit.
             "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1:detect_stack_use_after_return=1",
             "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
@@ -76,49 +102,21 @@ def asan(session: nox.Session) -> None:
 
 
 @nox.session
-def tsan(session: nox.Session) -> None:
+@nox.parametrize("preset", ["tsan", "emulated-tsan"])
+def tsan(session: nox.Session, preset: str) -> None:
     """Tests that use several threads, under ThreadSanitizer: `nox -s tsan -- tests/…`."""
-    site = sanitized_package(session, "tsan")
+    site = sanitized_package(session, preset)
     session.run(
         *fixed_addresses(),
         *("python", "-m", "pytest"),
         *(session.posargs or TSAN_TESTS),
         env={
             "PYTHONPATH": str(site),
-            "LD_PRELOAD": runtime_libraries(site, "libtsan", "libstdc++"),
+            "LD_PRELOAD": sanitizer_libraries(site, "tsan"),
             "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:suppressions=tools/tsan.supp",
         },
         external=True,
     )
-
-
-@nox.session
-def macos_wheel(session: nox.Session) -> None:
-    """Builds and checks the macOS wheel on Linux (docs/macos-wheel.md); not for publication."""
-    session.install(*BUILD_REQUIRES, *EXTRAS["cross"], *EXTRAS["test"])
-    session.run("python", "tools/macos/build_wheel.py", *session.posargs)
-    # The package itself is not installed here, so without what every other test shares.
-    session.run("python", "-m", "pytest", "--noconftest", "tests/test_macos_tools.py")
-
-
-@nox.session
-def linux_aarch64(session: nox.Session) -> None:
-    """Compiles the native library, without its bindings, for Linux on aarch64."""
-    session.install(*BUILD_REQUIRES, *EXTRAS["cross"])
-    session.run("python", "tools/macos/compile_linux.py", *session.posargs)
-
-
-@nox.session
-def workflows(session: nox.Session) -> None:
-    """Checks .github/workflows: the schema, zizmor for security, and actionlint where it is."""
-    session.install("check-jsonschema", "zizmor")
-    found = sorted(str(p.relative_to(ROOT)) for p in (ROOT / ".github/workflows").glob("*.yml"))
-    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *found)
-    session.run("zizmor", "--offline", *found)
-    if shutil.which("actionlint"):
-        session.run("actionlint", *found, external=True)
-    else:
-        session.warn("expressions are not checked, for want of actionlint: see rhysd/actionlint")
 
 
 def cmake_build(session: nox.Session, preset: str) -> None:
@@ -144,15 +142,25 @@ def sanitized_package(session: nox.Session, preset: str) -> Path:
     return site
 
 
-def runtime_libraries(site: Path, *names: str) -> str:
-    """LD_PRELOAD with those of these libraries that the native library needs, in their order.
+def sanitizer_libraries(site: Path, sanitizer: str) -> str:
+    """LD_PRELOAD with the sanitizer's libraries, and C++'s, that the native library needs.
 
     A sanitizer has to be loaded before anything else, and Python was not linked with it.
     """
     native = next((site / "milane").glob("_core*.so"))
     listed = subprocess.run(["ldd", str(native)], check=True, capture_output=True, text=True).stdout
-    found = dict(re.findall(r"(lib[\w+]+)\.so\S* => (\S+)", listed))
-    return " ".join(found[name] for name in names if name in found)
+    wanted = re.findall(r"(lib(?:\w+san|clang_rt\.\w+san|stdc\+\+)\S*) => (\S+)", listed)
+    # Clang's own are in a folder that only the compiler knows.
+    clang = shutil.which("clang-19") or "clang"
+    found = [
+        path
+        if path.startswith("/")
+        else subprocess.run(
+            [clang, f"-print-file-name={name}"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        for name, path in wanted
+    ]
+    return " ".join(sorted(set(found), key=lambda path: (sanitizer not in path, path)))
 
 
 def fixed_addresses() -> list[str]:

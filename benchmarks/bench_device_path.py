@@ -14,7 +14,7 @@ from common import alternate, markdown, parser, report, time_text
 import milane
 from milane import _core
 
-WIDTHS = (32, 4096, 262144)
+WIDTHS = (32, 4096, 65536)
 
 
 def program(width: int) -> str:

@@ -48,7 +48,7 @@ class AneRequest final : public Request {
   }
 
   void eval() override {
-    objc("eval", [&] { evaluate(EvalPath::kStandard, @{}); });
+    objc("eval", [&] { evaluate(EvalPath::kStandard, no_options_.get()); });
   }
 
   void eval_with(const EvalOptions& options) override {
@@ -58,7 +58,7 @@ class AneRequest final : public Request {
       } else if (options.timeout_ns >= 0) {
         evaluate_with_completion(options);
       } else {
-        evaluate(options.path, @{});
+        evaluate(options.path, no_options_.get());
       }
     });
   }
@@ -187,6 +187,7 @@ class AneRequest final : public Request {
   }
 
   void build() {
+    no_options_ = Own<NSDictionary*>::keep(@{});
     const Class<ANEPerformanceStats> cls = kernel_->source().framework.stats;
     if (kernel_->source().options.perf_stats_mask != 0 &&
         answers((id)cls, @selector(statsWithHardwareExecutionNS:))) {
@@ -207,7 +208,10 @@ class AneRequest final : public Request {
     if (mapped_) quietly([&] { kernel_->model().unmap(request_.get()); });
     mapped_ = false;
     quietly([&] { request_.reset(); });
-    quietly([&] { stats_.reset(); });
+    quietly([&] {
+      stats_.reset();
+      no_options_.reset();
+    });
   }
 
   void evaluate(EvalPath path, NSDictionary* options) { evaluate(request_.get(), path, options); }
@@ -247,7 +251,7 @@ class AneRequest final : public Request {
       completion->done.notify_all();
     }];
     try {
-      evaluate(options.path, @{});
+      evaluate(options.path, no_options_.get());
     } catch (...) {
       [request_.get() setCompletionHandler:nil];
       throw;
@@ -334,6 +338,7 @@ class AneRequest final : public Request {
   std::shared_ptr<AneKernel> kernel_;
   std::vector<SurfacePtr> inputs_, outputs_;
   Own<id<ANEPerformanceStats>> stats_;
+  Own<NSDictionary*> no_options_;  // once: making one takes longer than the way to the framework
   Own<id<ANERequest>> request_;
   bool mapped_ = false;
 };

@@ -23,15 +23,8 @@ static NSString* digest_of_weights(NSDictionary* weights) {
   return [NSString stringWithUTF8String:text];
 }
 
-@implementation _ANEInMemoryModelDescriptor
-
 // Text has to be NSData, weights a dictionary of {offset, data}, never nil (ane_facts A.1).
-- (id)initWithNetworkText:(NSData*)text
-                  weights:(NSDictionary*)weights
-             optionsPlist:(NSData*)plist
-               isMILModel:(BOOL)isMILModel {
-  self = [super init];
-  if (self == nil) return nil;
+static void check_content(id text, id weights) {
   milane_expect(text, [NSData class], "descriptor: text");
   milane_expect(weights, [NSDictionary class], "descriptor: weights");
   for (NSString* path in weights) {
@@ -40,6 +33,17 @@ static NSString* digest_of_weights(NSDictionary* weights) {
     milane_expect([weight objectForKey:@"offset"], [NSNumber class], "descriptor: offset");
     milane_expect([weight objectForKey:@"data"], [NSData class], "descriptor: data");
   }
+}
+
+@implementation _ANEInMemoryModelDescriptor
+
+- (id)initWithNetworkText:(NSData*)text
+                  weights:(NSDictionary*)weights
+             optionsPlist:(NSData*)plist
+               isMILModel:(BOOL)isMILModel {
+  self = [super init];
+  if (self == nil) return nil;
+  check_content(text, weights);
   _networkText = [text copy];
   _weights = [weights copy];
   _optionsPlist = [plist copy];
@@ -65,7 +69,7 @@ static NSString* digest_of_weights(NSDictionary* weights) {
        optionsPlist:(NSData*)plist
          isMILModel:(BOOL)isMILModel {
   milane_raise_if(kExceptionDescriptor, "descriptor");
-  milane_expect(text, [NSData class], "descriptor: text");
+  check_content(text, weights);
   if ([text length] == 0 || milane_fault(kNilDescriptor)) return nil;
   return [[[self alloc] initWithNetworkText:text
                                     weights:weights

@@ -14,6 +14,7 @@
 }
 
 - (void)dealloc {
+  if (_retained && milane_fault(kSeedOverRelease)) CFRelease(_surface);
   if (_retained) CFRelease(_surface);
   [_startOffset release];
   [super dealloc];
@@ -22,8 +23,9 @@
 + (id)objectWithSurface:(IOSurfaceRef)surface offset:(NSNumber*)offset retained:(BOOL)retained {
   milane_raise_if(kExceptionSurface, "_ANEIOSurfaceObject");
   if (surface == NULL || milane_fault(kNilSurface)) return nil;
-  return [[[self alloc] initWithIOSurface:surface startOffset:offset
-                             shouldRetain:retained] autorelease];
+  id object = [[self alloc] initWithIOSurface:surface startOffset:offset shouldRetain:retained];
+  if (milane_fault(kSeedLeak)) [object retain];
+  return [object autorelease];
 }
 
 + (id)objectWithIOSurface:(IOSurfaceRef)surface {
