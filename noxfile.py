@@ -119,6 +119,35 @@ def tsan(session: nox.Session, preset: str) -> None:
     )
 
 
+@nox.session
+def macos_wheel(session: nox.Session) -> None:
+    """Builds and checks the macOS wheel on Linux (docs/macos-wheel.md); not for publication."""
+    session.install(*BUILD_REQUIRES, *EXTRAS["cross"], *EXTRAS["test"])
+    session.run("python", "tools/macos/build_wheel.py", *session.posargs)
+    # The package itself is not installed here, so without what every other test shares.
+    session.run("python", "-m", "pytest", "--noconftest", "tests/test_macos_tools.py")
+
+
+@nox.session
+def linux_aarch64(session: nox.Session) -> None:
+    """Compiles the native library, without its bindings, for Linux on aarch64."""
+    session.install(*BUILD_REQUIRES, *EXTRAS["cross"])
+    session.run("python", "tools/macos/compile_linux.py", *session.posargs)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Checks .github/workflows: the schema, zizmor for security, and actionlint where it is."""
+    session.install("check-jsonschema", "zizmor")
+    found = sorted(str(p.relative_to(ROOT)) for p in (ROOT / ".github/workflows").glob("*.yml"))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *found)
+    session.run("zizmor", "--offline", *found)
+    if shutil.which("actionlint"):
+        session.run("actionlint", *found, external=True)
+    else:
+        session.warn("expressions are not checked, for want of actionlint: see rhysd/actionlint")
+
+
 def cmake_build(session: nox.Session, preset: str) -> None:
     """Configures and builds a preset with this session's Python and pybind11."""
     where = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import settings
 
 import milane
+from milane import _testing
+from on_device import NOT_EMULATED, Both, open_backend
 
 # The same examples every time: a change is never failed by another's luck.
 settings.register_profile("repeatable", derandomize=True)
@@ -39,11 +41,53 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", chosen)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen = config.getoption("--backend")
+    if not chosen:
+        return
+    own = {"host": {"host_runtime"}, "ane": {"ane_runtime", "both"}}
+    others = {fixture for name in own if name not in chosen for fixture in own[name]}
+
+    def is_of_another(item: pytest.Item) -> bool:
+        return not others.isdisjoint(getattr(item, "fixturenames", ()))
+
+    config.hook.pytest_deselected(items=[i for i in items if is_of_another(i)])
+    items[:] = [i for i in items if not is_of_another(i)]
+
+
 @pytest.fixture
 def runtime(backend: str) -> Iterator[milane.Runtime]:
     """An open runtime on the backend under test."""
-    with milane.open(backend) as opened:  # type: ignore[arg-type]
+    with open_backend(backend) as opened:
         yield opened
+
+
+@pytest.fixture
+def host_runtime() -> Iterator[milane.Runtime]:
+    """The host engine, for what it alone has: plans, numerics, steps, states."""
+    with open_backend("host") as opened:
+        yield opened
+
+
+@pytest.fixture
+def ane_runtime() -> Iterator[milane.Runtime]:
+    """The device, real or emulated, for what it alone has; skipped where it is not."""
+    if "ane" not in BACKENDS:
+        pytest.skip(NO_ANE)
+    with open_backend("ane") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[Both]:
+    """The host engine and the emulated device, open for all tests of a module."""
+    if not _testing.available():
+        pytest.skip(NOT_EMULATED)
+    with open_backend("host") as host, open_backend("ane") as ane:
+        yield Both(host, ane)
+
+
+NO_ANE = "there is no Neural Engine here, nor an emulated one"
 
 
 def corpus_folder() -> Path | None:

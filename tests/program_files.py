@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,13 +46,17 @@ class ProgramFile:
 
     def compile(self, runtime: milane.Runtime, scratch: Path, **options: object) -> milane.Kernel:
         """Compile it, with synthetic weights where its own are absent."""
+        path, own = self.source(scratch)
+        return runtime.compile(path, **(own | options))
+
+    def source(self, scratch: Path) -> tuple[Path, dict[str, Any]]:
+        """What to compile, beside its weights, and the options: its function and its shapes."""
         path = self.path
         if self.model_folder(scratch) != self.folder:
             path = scratch / "model.mil"
             path.write_text(self.text, encoding="utf-8")
         function = milane.mil.parse(self.text).functions[0]
-        wanted = {"function": function.name, "shapes": _shapes(self.id, function)} | options
-        return runtime.compile(path, **wanted)
+        return path, {"function": function.name, "shapes": _shapes(self.id, function)}
 
 
 def _shapes(program: str, function: milane.mil.Function) -> dict[str, list[int]]:

@@ -563,9 +563,9 @@ FILES = [p for p in all_programs() if p.id not in LEFT_OUT]
 
 @pytest.mark.parametrize("file", FILES, ids=lambda p: p.id)
 def test_a_program_gives_the_same_bits(
-    file: ProgramFile, runtime: milane.Runtime, tmp_path: Path
+    file: ProgramFile, host_runtime: milane.Runtime, tmp_path: Path
 ) -> None:
-    want = file.compile(runtime, tmp_path / "a")
+    want = file.compile(host_runtime, tmp_path / "a")
     shapes = {
         name: port.shape for ports in (want.inputs, want.states) for name, port in ports.items()
     }
@@ -573,7 +573,7 @@ def test_a_program_gives_the_same_bits(
     folder = tmp_path / "b"
     shutil.copytree(file.model_folder(tmp_path / "a"), folder, ignore=_not_weights)
     (folder / "model.mil").write_text(made, encoding="utf-8")
-    got = runtime.compile(folder / "model.mil", function=want.function)
+    got = host_runtime.compile(folder / "model.mil", function=want.function)
     inputs: dict[str, Any] = random_inputs(want)
     for _ in range(2):
         assert_same_bits(got(**inputs), want(**inputs))

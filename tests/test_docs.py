@@ -45,7 +45,12 @@ def test_check_fails_for_a_stale_page_and_a_run_repairs_it(
     assert text.startswith("# Title\n")
     assert text.endswith(f"{make_docs.QUIRKS_END}\nrest\n")
     assert "old" not in text
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["ane-limits.md", "numerics.md", "ops.md"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "ane-limits.md",
+        "numerics.md",
+        "ops.md",
+        "private-api.md",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ What needs zig or lief is skipped without them: pip install ".[cross]".
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -25,7 +24,6 @@ import link_stubs  # noqa: E402
 
 FRAMEWORKS = TOOLS / "stubs" / "Frameworks"
 APPLE_SOURCES = sorted(p for p in (ROOT / "csrc" / "apple").iterdir() if p.suffix in {".m", ".mm"})
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 NO_LIEF = "lief is not installed: pip install '.[cross]'"
 
 
@@ -387,28 +385,3 @@ def test_a_misspelt_function_links_but_fails_the_audit(
     )
     (fault,) = audit.faults(audit.Library.read(made), [symbols])
     assert "_XReleas is in no list" in fault
-
-
-# The workflows.
-
-
-@pytest.mark.skipif(not WORKFLOWS, reason="this is no clone of the repository: .github is absent")
-@pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param(
-            ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"], id="schema"
-        ),
-        pytest.param(["actionlint"], id="actionlint"),
-    ],
-)
-def test_the_workflows_pass(command: list[str]) -> None:
-    program = shutil.which(command[0], path=str(Path(sys.executable).parent)) or shutil.which(
-        command[0]
-    )
-    if program is None:
-        pytest.skip(f"{command[0]} is not installed")
-    done = subprocess.run(
-        [program, *command[1:], *WORKFLOWS], check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr

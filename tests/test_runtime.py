@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import milane
+from milane import _testing
+from on_device import BLOBS_UNCHECKED, refused
 
 HEADER = "program(1.3)\n{\n    func main<ios18>("
 
@@ -24,6 +26,9 @@ DOUBLE = program(
     "tensor<fp16, [1, 3, 1, 5]> x",
     '            tensor<fp16, [1, 3, 1, 5]> y = add(x = x, y = x)[name = string("y")];',
     "y",
+)
+WITH_INFO = DOUBLE.replace(
+    "{\n", '[buildInfo = dict<string, string>({{"coremlc-version", "3505.4.1"}})]\n{\n', 1
 )
 AFFINE = program(
     "tensor<fp16, [2, 4]> x",
@@ -175,7 +180,8 @@ def test_text_bytes_program_and_file_compile_alike(runtime: milane.Runtime, tmp_
     path.write_text(DOUBLE)
     x = np.ones((1, 3, 1, 5), np.float16)
     for source in (DOUBLE, DOUBLE.encode(), milane.mil.parse(DOUBLE), path, str(path)):
-        assert (runtime.compile(source)(x)["y"] == 2).all()
+        # Without the system's cache, whose programs do not count.
+        assert (runtime.compile(source, use_cache=False)(x)["y"] == 2).all()
     assert runtime.compile_count == 5
 
 
@@ -201,15 +207,18 @@ def test_weights_come_from_bytes_files_or_the_models_folder(
         np.testing.assert_array_equal(kernel(np.ones((2, 4)))["y"], [[1, 2, 3, 4]] * 2)
 
 
-def test_mlmodelc_directory_compiles(runtime: milane.Runtime, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [DOUBLE, WITH_INFO], ids=["bare", "with buildInfo"])
+def test_mlmodelc_directory_compiles(runtime: milane.Runtime, tmp_path: Path, text: str) -> None:
     package = tmp_path / "double.mlmodelc"
     package.mkdir()
-    (package / "model.mil").write_text(DOUBLE)
-    for source in (
-        package,
-        milane.CompileOptions(model_type=milane.ModelType.PACKAGE, package_path=package),
-    ):
-        assert runtime.compile(source)(np.ones((1, 3, 1, 5)))["y"].sum() == 30
+    (package / "model.mil").write_text(text)
+    x = np.ones((1, 3, 1, 5))
+    assert runtime.compile(package)(x)["y"].sum() == 30
+    # A package is handed over as it is: the device wants all of its form.
+    if not refused(runtime, package, model_type=milane.ModelType.PACKAGE, package_path=package):
+        kind = milane.ModelType.PACKAGE
+        source = milane.CompileOptions(model_type=kind, package_path=package)
+        assert runtime.compile(source)(x)["y"].sum() == 30
 
 
 def test_one_function_of_several_is_picked(runtime: milane.Runtime) -> None:
@@ -258,7 +267,11 @@ def test_same_weight_path_twice_with_other_content_is_refused(runtime: milane.Ru
         runtime.compile(AFFINE, weight_blob=blob, weight_files={path: other})
 
 
-def test_blob_that_is_not_what_the_program_says_is_refused(runtime: milane.Runtime) -> None:
+def test_blob_that_is_not_what_the_program_says_is_refused(
+    runtime: milane.Runtime, request: pytest.FixtureRequest
+) -> None:
+    if runtime.backend == "ane":
+        request.applymarker(BLOBS_UNCHECKED)
     with pytest.raises(milane.BlobError, match=r"expected 4 x fp16, got 3 x fp16"):
         runtime.compile(AFFINE, weight_blob=weights([1, 2, 3]))
     with pytest.raises(milane.BlobError, match="offset 64"):
@@ -273,6 +286,8 @@ def test_operation_without_implementation_is_refused_with_its_place(
         '            tensor<int32, [?, 1]> y = non_zero(x = x)[name = string("y")];',
         "y",
     )
+    if refused(runtime, text):
+        return
     with pytest.raises(milane.UnsupportedOpError, match="non_zero") as caught:
         runtime.compile(text)
     assert (caught.value.line, caught.value.column) == (4, 39)
@@ -356,31 +371,36 @@ def test_outputs_are_new_arrays(runtime: milane.Runtime) -> None:
     assert (first == 2).all()
 
 
-def test_output_that_is_an_input_a_constant_or_returned_twice(runtime: milane.Runtime) -> None:
-    text = program(
-        "tensor<fp16, [3]> x",
-        """            tensor<fp16, [3]> c = const()[val = tensor<fp16, [3]>([1, 2, 3])];
+SEVERAL_OUTPUTS = """            tensor<fp16, [3]> c = const()[val = tensor<fp16, [3]>([1, 2, 3])];
             tensor<fp16, [3]> y = add(x = x, y = c)[name = string("y")];
             tensor<fp16, [3]> z = identity(x = y)[name = string("z")];
-            tensor<fp16, [3, 1]> v = reshape(x = y, shape = tensor<int32, [2]>([3, 1]))[name = string("v")];""",
-        "x, c, y, z, v",
-    )
+            tensor<fp16, [3, 1]> v = reshape(x = y, shape = tensor<int32, [2]>([3, 1]))[name = string("v")];"""
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    ["x, c, y, z, v", "c, y, z, v"],
+    ids=["an input, a constant and views", "a constant and views"],
+)
+def test_output_that_is_an_input_a_constant_or_returned_twice(
+    runtime: milane.Runtime, outputs: str
+) -> None:
+    text = program("tensor<fp16, [3]> x", SEVERAL_OUTPUTS, outputs)
+    if refused(runtime, text):
+        return
     out = runtime.compile(text)(x=[10.0, 20.0, 30.0])
-    for name, want in {
-        "x": [10, 20, 30],
-        "c": [1, 2, 3],
-        "y": [11, 22, 33],
-        "z": [11, 22, 33],
-    }.items():
-        np.testing.assert_array_equal(out[name], want)
-    np.testing.assert_array_equal(out["v"], [[11], [22], [33]])
+    want = {"x": [10, 20, 30], "c": [1, 2, 3], "y": [11, 22, 33], "z": [11, 22, 33]}
+    want["v"] = [[11], [22], [33]]
+    assert list(out) == outputs.split(", ")
+    for name, value in out.items():
+        np.testing.assert_array_equal(value, want[name])
 
 
 # --- flexible shapes
 
 
 def test_flexible_input_starts_at_its_default_and_takes_others(runtime: milane.Runtime) -> None:
-    kernel = runtime.compile(FLEXIBLE)
+    kernel = runtime.compile(FLEXIBLE, use_cache=False)
     assert kernel.inputs["x"].shape == (1, 4)
     assert kernel(np.ones((3, 4)))["y"].shape == (3, 4)
     before = runtime.compile_count
@@ -442,6 +462,8 @@ COUNTER = """program(1.3)
 
 
 def test_state_keeps_its_value_and_a_read_keeps_what_it_read(runtime: milane.Runtime) -> None:
+    if refused(runtime, COUNTER):
+        return
     kernel = runtime.compile(COUNTER)
     for i in range(1, 4):
         out = kernel(x=[1.0, 2.0, 3.0])
@@ -462,6 +484,8 @@ def test_state_is_shared_by_the_shapes_of_one_kernel(runtime: milane.Runtime) ->
         )
         .replace("y = x)", "y = s)")
     )
+    if refused(runtime, text, shapes={"y": (2,)}):
+        return
     kernel = runtime.compile(text, shapes={"y": (2,)})
     kernel([1.0, 1.0])
     np.testing.assert_array_equal(kernel([1.0, 1.0, 1.0])["now"], [5, 5, 5])
@@ -629,10 +653,45 @@ def test_results_do_not_depend_on_the_number_of_threads(runtime: milane.Runtime)
         milane.set_num_threads(0)
 
 
-def test_stats_give_wall_time_and_one_entry_per_step(runtime: milane.Runtime) -> None:
-    kernel = runtime.compile(DOUBLE)
+def test_stats_give_wall_time_and_one_entry_per_step(host_runtime: milane.Runtime) -> None:
+    kernel = host_runtime.compile(DOUBLE)
     stats = kernel.eval_with_stats(per_op=True)
     assert stats.wall_ns > 0
     assert stats.hw_execution_ns is None
     assert [s.op for s in stats.steps] == ["add"]
     assert kernel.eval_with_stats().steps == []
+
+
+def test_stats_of_the_device_give_wall_time_and_no_steps(ane_runtime: milane.Runtime) -> None:
+    stats = ane_runtime.compile(DOUBLE).eval_with_stats(per_op=True)
+    assert stats.wall_ns > 0
+    assert stats.hw_execution_ns is None  # not asked for, so nobody counted
+    assert stats.steps == []
+
+
+# --- what counts as a compile
+
+
+def test_a_budget_ends_compiles_and_says_how_many_there_were(backend: str) -> None:
+    with milane.open(backend, compile_budget=2) as runtime:  # type: ignore[arg-type]
+        runtime.reset_compile_count()
+        for size in (2, 3):
+            runtime.compile(_matmul(size), use_cache=False)
+        with pytest.raises(milane.CompileBudgetExhaustedError, match="2"):
+            runtime.compile(_matmul(4), use_cache=False)
+        assert runtime.compile_count == runtime.compile_budget == 2
+        runtime.reset_compile_count()
+        assert runtime.compile(_matmul(4), use_cache=False)
+    with milane.open(backend) as runtime:  # type: ignore[arg-type]
+        assert runtime.compile_budget == (119 if backend == "ane" else None)
+
+
+def test_a_refused_compile_counts_and_a_cached_one_does_not(ane_runtime: milane.Runtime) -> None:
+    if not _testing.available():
+        pytest.skip("what a real device has compiled before is not known")
+    _testing.reset()
+    for _ in range(3):
+        assert (ane_runtime.compile(DOUBLE)(np.ones((1, 3, 1, 5)))["y"] == 2).all()
+    assert ane_runtime.compile_count == 1
+    assert refused(ane_runtime, COUNTER)
+    assert ane_runtime.compile_count == 2

@@ -69,7 +69,11 @@ class Faults:
             )
 
     def clear(self, name: str | None = None) -> None:
-        """Turns one fault off, or all of them."""
+        """Turns one fault off, or all of them.
+
+        Raises:
+            InvalidArgumentError: there is no such fault.
+        """
         if library().milane_emulated_fault_clear(None if name is None else name.encode()):
             raise InvalidArgumentError(f"faults: expected one of {self._names()}, got {name!r}")
 

@@ -24,8 +24,8 @@ OLDEST_MACOS = [14, 0, 0]
 _LIBSYSTEM = "/usr/lib/libSystem.B.dylib"
 # What only the process that loads the module has.
 _PYTHON = re.compile(r"__?Py")
-# Exported besides the module's entry point: allocation, and marks of zig's linker.
-_ALLOCATION = re.compile(r"__Zn[wa]|__Zd[la]|__mh_|___dso_handle$")
+# Exported besides the module's entry point: allocation of zig's C++ library, marks of its linker.
+_BY_ZIG = re.compile(r"__Zn[wa]|__Zd[la]|__mh_|___dso_handle$")
 _PRIVATE_CLASS = re.compile(r"_OBJC_(META)?CLASS_\$__ANE")
 _DYNAMIC_LOOKUP = -2  # BIND_SPECIAL_DYLIB_FLAT_LOOKUP
 
@@ -91,7 +91,7 @@ def faults(library: Library, lists: Sequence[SymbolList]) -> list[str]:
     found += [
         f"{name} is exported; only the module's entry point should be"
         for name in sorted(library.exports)
-        if not name.startswith("_PyInit_") and not _ALLOCATION.match(name)
+        if not name.startswith("_PyInit_") and not _BY_ZIG.match(name)
     ]
     found += [
         f"{name} is defined: the emulated framework must not be in a wheel"
@@ -130,8 +130,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("library", type=Path)
     parser.add_argument("--symbols", type=Path, default=SYMBOLS, help="folder with the lists")
     args = parser.parse_args(argv)
-    library = Library.read(args.library)
-    found = faults(library, read_symbol_lists(args.symbols))
+    try:
+        library, lists = Library.read(args.library), read_symbol_lists(args.symbols)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    found = faults(library, lists)
     print(summary(library))
     for fault in found:
         print(f"{args.library.name}: {fault}")

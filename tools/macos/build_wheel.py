@@ -126,7 +126,8 @@ def _find_headers(args: argparse.Namespace) -> dict[PythonVersion, Path]:
     return found
 
 
-def _version(text: str) -> PythonVersion:
+def python_version(text: str) -> PythonVersion:
+    """(3, 10) for 3.10."""
     major, minor = text.split(".")
     return int(major), int(minor)
 
@@ -135,7 +136,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--python",
-        type=_version,
+        type=python_version,
         action="append",
         metavar="3.x",
         help="check against this CPython's headers (repeatable; default: 3.10 and 3.14, if here)",
@@ -167,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for version, other in headers.items():
             with step("the bindings, for CPython {}.{}".format(*version)):
                 compile_bindings(folder, other)
-    except CrossError as error:
+    except (CrossError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     for fault in found:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pybind11
 from cross import HERE, LINUX, ROOT, CrossError, environment, run, step
 
 
@@ -25,13 +25,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         shutil.rmtree(folder, ignore_errors=True)
         env = environment(LINUX, link_stubs=folder)
+        ask = [sys.executable, "-m", "pybind11", "--cmakedir"]
+        pybind11 = subprocess.check_output(ask, text=True).strip()
         with step("all but the bindings, for Linux on aarch64"):
             run(
                 [
                     *("cmake", "-S", ROOT, "-B", folder, "-G", "Ninja"),
                     f"-DCMAKE_TOOLCHAIN_FILE={HERE / 'zig.cmake'}",
                     f"-DPython_EXECUTABLE={sys.executable}",
-                    f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+                    f"-Dpybind11_DIR={pybind11}",
                     "-DMILANE_WERROR=ON",
                 ],
                 env=env,

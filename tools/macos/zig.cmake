@@ -38,8 +38,9 @@ foreach(lang C CXX OBJC OBJCXX)
   set(CMAKE_${lang}_FLAGS_RELEASE "-O0 -DNDEBUG -fno-sanitize=undefined" CACHE STRING "")
 endforeach()
 set(CMAKE_AR $ENV{MILANE_ZIG} CACHE FILEPATH "")
+# CMake wants to know these two, but never runs them here.
 set(CMAKE_RANLIB $ENV{MILANE_ZIG} CACHE FILEPATH "")
-set(CMAKE_INSTALL_NAME_TOOL $ENV{MILANE_ZIG} CACHE FILEPATH "")  # looked for, never run
+set(CMAKE_INSTALL_NAME_TOOL $ENV{MILANE_ZIG} CACHE FILEPATH "")
 set(CMAKE_USER_MAKE_RULES_OVERRIDE ${CMAKE_CURRENT_LIST_DIR}/zig-rules.cmake)
 
 # Linking an executable would build zig's libc++ before it is needed.
