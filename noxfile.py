@@ -143,7 +143,8 @@ def workflows(session: nox.Session) -> None:
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *found)
     session.run("zizmor", "--offline", *found)
     if shutil.which("actionlint"):
-        session.run("actionlint", *found, external=True)
+        config = ".github/actionlint.yaml"
+        session.run("actionlint", "-config-file", config, *found, external=True)
     else:
         session.warn("expressions are not checked, for want of actionlint: see rhysd/actionlint")
 

@@ -191,16 +191,16 @@ Every class and selector of Apple's private frameworks that the `ane` backend ca
 compares a machine with this table, types included. Nothing of it is documented by Apple, and any
 update of macOS may change it.
 
-*Seen*: header dumps and listings that show it; 14 is iOS 17, the generation of macOS 14; 15 is macOS
-15.4.1; 26 is macOS 26.0; 26r was listed at run time on macOS 26.3; *bindings* means that only
+*Seen*: header dumps and listings that show it; 14 is iOS 17, the generation of macOS 14; 15 is
+macOS 15.4.1; 26 is macOS 26.0; 26r was listed at run time on macOS 26.3; *bindings* means that only
 generated bindings of tmc/apple show it. *Also used by*: other projects that call it, TMC tmc/apple,
 MDX maderix/ANE, ORION mechramc/Orion, AINF thebasedcapital/ane-infer, ESP Espresso, AFG ANEForge,
 GUIDE sbryngelson/ane-guide, ANELM ANE-LM, RUST the `ane` crate, RSTN rustane, SLV
 slavko-at-klincov-it, IMP imperatormk/ane-train, OMLX jundot/omlx. *Types* are the runtime's
 encodings without frame offsets; B is BOOL.
 
-Without a required one `milane.open("ane")` raises `NoANEError` with its name; without an optional one
-happens what the last column says.
+Without a required one `milane.open("ane")` raises `NoANEError` with its name; without an optional
+one happens what the last column says.
 
 | class | selector | need | types | seen | also used by | when it is absent |
 |---|---|---|---|---|---|---|

@@ -35,9 +35,9 @@ void load_with_retry(LoadedModel& model) {
 WeightFiles weight_files(const mil::Program& program, const WeightSet& weights) {
   WeightFiles files;
   const auto add = [&](const mil::Value& value) {
-    if (value.is_blob() && !files.contains(value.blob_path)) {
-      files[value.blob_path] = weights.file(program, value);
-    }
+    if (!value.is_blob()) return;
+    weights.find(program, value);  // the device would not say what is wrong with a record
+    files.try_emplace(value.blob_path, weights.file(program, value));
   };
   for (const auto& function : program.functions) {
     for (const auto& op : function->body.operations) {

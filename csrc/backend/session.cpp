@@ -1,5 +1,8 @@
 #include "backend/session.h"
 
+#include <set>
+#include <utility>
+
 #include "core/error.h"
 
 namespace milane {
@@ -32,67 +35,141 @@ std::vector<SurfacePtr> surfaces(const std::vector<BoundPort>& ports) {
   return all;
 }
 
+[[noreturn]] void throw_closed(const char* stage, const char* what) {
+  throw Error(ErrorCode::kClosed,
+              std::string(stage) + ": expected an open " + what + ", got a closed one")
+      .during(stage);
+}
+
 }  // namespace
+
+// What a session shares with its requests. The kernel is replaced or dropped only while nobody is
+// inside the gate.
+struct BoundRequest::Core {
+  Gate gate;
+  KernelPtr kernel;
+  std::uint64_t generation = 1;
+  std::shared_ptr<std::mutex> states;  // null where the program has none
+
+  std::mutex requests_mutex;  // taken before a request's own
+  std::set<BoundRequest*> requests;
+
+  // Requests go before the program they belong to. Nobody is inside the gate.
+  void drop_requests() {
+    const std::lock_guard lock(requests_mutex);
+    for (BoundRequest* request : requests) {
+      const std::lock_guard own(request->mutex_);
+      request->request_.reset();
+    }
+  }
+};
+
+BoundRequest::BoundRequest(std::shared_ptr<Core> core, Surfaces surfaces)
+    : core_(std::move(core)), surfaces_(std::move(surfaces)) {
+  build();
+  const std::lock_guard lock(core_->requests_mutex);
+  core_->requests.insert(this);
+}
+
+BoundRequest::~BoundRequest() {
+  const std::lock_guard lock(core_->requests_mutex);
+  request_.reset();
+  core_->requests.erase(this);
+}
+
+void BoundRequest::build() {
+  request_.reset();  // the device holds one request for these surfaces, not two
+  request_ = core_->kernel->bind(surfaces_.inputs, surfaces_.outputs, surfaces_.states);
+  generation_ = core_->generation;
+}
+
+template <class Work>
+auto BoundRequest::run(Work&& work) {
+  const Inside inside(core_->gate);
+  if (!inside.entered()) throw_closed("eval", "kernel");
+  const std::lock_guard lock(mutex_);
+  if (closed_) throw_closed("eval", "request");
+  try {
+    if (generation_ != core_->generation) build();
+    if (!core_->states) return work(*request_);
+    const std::lock_guard states(*core_->states);
+    return work(*request_);
+  } catch (Error& e) {
+    throw e.during("eval");
+  }
+}
+
+void BoundRequest::eval() {
+  run([](Request& request) { request.eval(); });
+}
+
+void BoundRequest::eval_many(std::int64_t times) {
+  run([times](Request& request) {
+    for (std::int64_t i = 0; i < times; ++i) request.eval();
+  });
+}
+
+void BoundRequest::eval_with(const EvalOptions& options) {
+  run([&](Request& request) { request.eval_with(options); });
+}
+
+EvalStats BoundRequest::eval_with_stats(bool per_op) {
+  return run([per_op](Request& request) { return request.eval_with_stats(per_op); });
+}
+
+void BoundRequest::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  request_.reset();
+}
 
 Session::Session(BackendPtr backend, KernelPtr kernel, SurfaceStyle style, const Session* sibling)
     : backend_(std::move(backend)),
-      kernel_(std::move(kernel)),
-      function_(kernel_->function()),
-      inputs_(make_ports(*backend_, style, kernel_->inputs(), {})),
-      outputs_(make_ports(*backend_, style, kernel_->outputs(), {})),
-      states_(make_ports(*backend_, style, kernel_->states(),
+      function_(kernel->function()),
+      style_(style),
+      inputs_(make_ports(*backend_, style, kernel->inputs(), {})),
+      outputs_(make_ports(*backend_, style, kernel->outputs(), {})),
+      states_(make_ports(*backend_, style, kernel->states(),
                          sibling ? sibling->states_ : std::vector<BoundPort>{})),
-      request_(bind(*kernel_)),
-      mutex_(sibling ? sibling->mutex_ : std::make_shared<std::mutex>()) {}
-
-std::unique_ptr<Request> Session::bind(Kernel& kernel) const {
-  return kernel.bind(surfaces(inputs_), surfaces(outputs_), surfaces(states_));
-}
-
-std::unique_lock<std::mutex> Session::begin(const char* stage) {
-  std::unique_lock lock(*mutex_);
-  if (closed()) {
-    throw Error(ErrorCode::kClosed,
-                std::string(stage) + ": expected an open kernel, got a closed one")
-        .during(stage);
+      core_(std::make_shared<BoundRequest::Core>()) {
+  core_->kernel = std::move(kernel);
+  if (!states_.empty()) {
+    core_->states = sibling ? sibling->core_->states : std::make_shared<std::mutex>();
   }
-  return lock;
+  own_.reset(new BoundRequest(core_, {surfaces(inputs_), surfaces(outputs_), surfaces(states_)}));
 }
 
-void Session::eval() {
-  const auto lock = begin("eval");
+Session::~Session() {
   try {
-    request_->eval();
-  } catch (Error& e) {
-    throw e.during("eval");
+    close();
+  } catch (const Error&) {  // nobody is left to hear it
   }
 }
 
-void Session::eval_with(const EvalOptions& options) {
-  const auto lock = begin("eval");
-  try {
-    request_->eval_with(options);
-  } catch (Error& e) {
-    throw e.during("eval");
-  }
+BoundRequestPtr Session::bind(const std::vector<SurfacePtr>& inputs,
+                              const std::vector<SurfacePtr>& outputs) {
+  const Inside inside(core_->gate);
+  if (!inside.entered()) throw_closed("bind", "kernel");
+  return BoundRequestPtr(
+      new BoundRequest(core_, {inputs.empty() ? surfaces(inputs_) : inputs,
+                               outputs.empty() ? surfaces(outputs_) : outputs, surfaces(states_)}));
 }
 
-EvalStats Session::eval_with_stats(bool per_op) {
-  const auto lock = begin("eval");
-  try {
-    return request_->eval_with_stats(per_op);
-  } catch (Error& e) {
-    throw e.during("eval");
-  }
+SurfacePtr Session::make_surface(const TensorLayout& layout) {
+  return backend_->make_surface(layout, style_);
 }
 
 std::string Session::reload(const WeightSet& weights) {
-  const auto lock = begin("reload");
+  if (!core_->gate.lock()) throw_closed("reload", "kernel");
+  const struct Unlock {
+    Gate& gate;
+    ~Unlock() { gate.unlock(); }
+  } unlock{core_->gate};
   std::string how;
-  KernelPtr kernel = kernel_->reload(weights, &how);
-  std::unique_ptr<Request> request = bind(*kernel);
-  request_ = std::move(request);
-  std::swap(kernel_, kernel);
+  KernelPtr kernel = core_->kernel->reload(weights, &how);
+  core_->drop_requests();
+  std::swap(core_->kernel, kernel);
+  ++core_->generation;  // every request is made anew at its next evaluation
   try {
     kernel->close();
   } catch (const Error&) {  // the new weights are in place; the old program is not worth an error
@@ -101,21 +178,27 @@ std::string Session::reload(const WeightSet& weights) {
 }
 
 Diagnostics Session::diagnostics() {
-  const auto lock = begin("diagnostics");
-  return kernel_->diagnostics();
+  const Inside inside(core_->gate);
+  if (!inside.entered()) throw_closed("diagnostics", "kernel");
+  return core_->kernel->diagnostics();
 }
 
 void Session::close() {
-  const std::unique_lock lock(*mutex_, std::try_to_lock);
-  if (!lock.owns_lock()) {
-    throw Error(ErrorCode::kEval,
-                "close: expected an idle kernel, got one that another thread evaluates",
-                "wait for the evaluation to return, then close")
-        .during("close");
+  switch (core_->gate.close()) {
+    case Gate::Closing::kAlready:
+      return;
+    case Gate::Closing::kBusy:
+      throw Error(ErrorCode::kEval,
+                  "close: expected an idle kernel, got one that another thread evaluates",
+                  "wait for the evaluation to return, then close")
+          .during("close");
+    case Gate::Closing::kDone:
+      break;
   }
-  closed_.store(true, std::memory_order_release);
-  request_.reset();
-  if (const KernelPtr kernel = std::move(kernel_)) kernel->close();
+  core_->drop_requests();
+  if (const KernelPtr kernel = std::move(core_->kernel)) kernel->close();
 }
+
+bool Session::closed() const { return core_->gate.closed(); }
 
 }  // namespace milane

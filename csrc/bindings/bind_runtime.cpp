@@ -151,12 +151,28 @@ std::vector<EventPoint> points_of(const Points& pairs) {
   return points;
 }
 
-void eval_with(Session& self, const std::string& path, const Points& wait, const Points& signal,
-               bool disable_io_fences, bool enable_fw_to_fw_signal, std::int64_t timeout_ns) {
+void eval_with(BoundRequest& self, const std::string& path, const Points& wait,
+               const Points& signal, bool disable_io_fences, bool enable_fw_to_fw_signal,
+               std::int64_t timeout_ns) {
   const EvalOptions options{path_of(path),     points_of(wait),        points_of(signal),
                             disable_io_fences, enable_fw_to_fw_signal, timeout_ns};
   py::gil_scoped_release release;
   self.eval_with(options);
+}
+
+void bind_request(py::module_& m) {
+  using Release = py::call_guard<py::gil_scoped_release>;
+  py::class_<BoundRequest, BoundRequestPtr>(
+      m, "BoundRequest", "A kernel with surfaces fixed; see milane.BoundRequest.")
+      .def("eval", &BoundRequest::eval, Release(), "Runs the program once.")
+      .def("eval_many", &BoundRequest::eval_many, py::arg("times"), Release(),
+           "Runs the program so many times.")
+      .def("eval_with", &eval_with, py::kw_only(), py::arg("path"), py::arg("wait"),
+           py::arg("signal"), py::arg("disable_io_fences"), py::arg("enable_fw_to_fw_signal"),
+           py::arg("timeout_ns"), "Runs the program once, by another path or with events.")
+      .def("eval_with_stats", &BoundRequest::eval_with_stats, py::arg("per_op"), Release(),
+           "Runs the program once and returns the times.")
+      .def("close", &BoundRequest::close, Release(), "Lets go of what the device holds for it.");
 }
 
 py::list ports(const std::vector<BoundPort>& ports) {
@@ -199,6 +215,7 @@ void bind_info(py::module_& m) {
 void bind_runtime(py::module_& m) {
   using Release = py::call_guard<py::gil_scoped_release>;
   bind_info(m);
+  bind_request(m);
   py::class_<Diagnostics>(m, "Diagnostics", "What the device says of a loaded kernel.")
       .def_readonly("model_queue_depth", &Diagnostics::model_queue_depth,
                     "Requests that may be in flight; None where it is unknown.")
@@ -241,11 +258,9 @@ void bind_runtime(py::module_& m) {
     return all;
   });
   py::class_<Session, std::shared_ptr<Session>>(m, "Session")
-      .def("eval", &Session::eval, Release())
-      .def("eval_with", &eval_with, py::kw_only(), py::arg("path"), py::arg("wait"),
-           py::arg("signal"), py::arg("disable_io_fences"), py::arg("enable_fw_to_fw_signal"),
-           py::arg("timeout_ns"))
-      .def("eval_with_stats", &Session::eval_with_stats, py::arg("per_op"), Release())
+      .def_property_readonly("own", &Session::own)
+      .def("bind", &Session::bind, py::arg("inputs"), py::arg("outputs"), Release())
+      .def("make_surface", &Session::make_surface, py::arg("layout"))
       .def("reload", &reload, py::kw_only(), py::arg("model_folder"), py::arg("files"))
       .def("diagnostics", &Session::diagnostics, Release())
       .def("close", &Session::close, Release())

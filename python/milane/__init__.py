@@ -37,11 +37,15 @@ from .errors import (
     UnsupportedLayoutError,
     UnsupportedOpError,
     UnsupportedSelectorError,
+    WaitTimeoutError,
 )
+from .evaluation import EvalFuture
 from .events import SharedEvent, SharedEventEvalOptions
-from .kernel import Kernel, Port, Ports
+from .kernel import Kernel
 from .metal import MetalDevice, open_metal
 from .options import CompileOptions, ModelType, WeightFile
+from .ports import Port, Ports
+from .requests import BoundRequest, PooledRequest, RequestPool
 from .runtime import QuirkRule, Realtime, Runtime, open, probe, quirk_rules
 from .surface import Surface
 
@@ -53,6 +57,7 @@ except PackageNotFoundError:  # pragma: no cover - run from a source tree
 __all__ = [
     "AneError",
     "BlobError",
+    "BoundRequest",
     "ClosedError",
     "CompileBudgetExhaustedError",
     "CompileError",
@@ -61,6 +66,7 @@ __all__ = [
     "DeviceInfo",
     "Diagnostics",
     "EvalError",
+    "EvalFuture",
     "EvalStats",
     "InvalidArgumentError",
     "Kernel",
@@ -74,10 +80,12 @@ __all__ = [
     "ModelLoadError",
     "ModelType",
     "NoANEError",
+    "PooledRequest",
     "Port",
     "Ports",
     "QuirkRule",
     "Realtime",
+    "RequestPool",
     "Runtime",
     "SharedEvent",
     "SharedEventEvalOptions",
@@ -88,6 +96,7 @@ __all__ = [
     "UnsupportedLayoutError",
     "UnsupportedOpError",
     "UnsupportedSelectorError",
+    "WaitTimeoutError",
     "WeightFile",
     "blob",
     "cpu_isa",

@@ -96,3 +96,7 @@ class UnsupportedError(AneError, NotImplementedError):
 
 class ClosedError(AneError, RuntimeError):
     """Something was used after ``close()``."""
+
+
+class WaitTimeoutError(AneError, TimeoutError):
+    """Something was not free, or did not happen, in the time allowed."""

@@ -73,7 +73,7 @@ class SharedEvent:
             InvalidArgumentError: a value outside [0, 2**64).
             ClosedError: the event is closed.
         """
-        self._open("signal").signal(_checked(value))
+        self._open("signal").signal(checked_value(value))
 
     def wait(self, value: int, timeout: float | None = None) -> bool:
         """Wait until the event is at least ``value``; False when ``timeout`` seconds are over.
@@ -82,7 +82,7 @@ class SharedEvent:
             InvalidArgumentError: a value outside [0, 2**64), or a negative timeout.
             ClosedError: the event is closed.
         """
-        return self._open("wait").wait(_checked(value), timeout_ns(timeout))
+        return self._open("wait").wait(checked_value(value), timeout_ns(timeout))
 
     def close(self) -> None:
         """Let go of the event; idempotent. Other holders keep theirs."""
@@ -122,7 +122,12 @@ def timeout_ns(seconds: float | None) -> int:
     return min(int(seconds * 1e9), 2**62)
 
 
-def _checked(value: int) -> int:
+def checked_value(value: int) -> int:
+    """The value of an event.
+
+    Raises:
+        InvalidArgumentError: it is outside [0, 2**64).
+    """
     if not 0 <= value < 2**64:
         raise InvalidArgumentError(f"event: expected a value in [0, 2**64), got {value}")
     return value

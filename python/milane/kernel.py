@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -12,80 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._core import Diagnostics, EvalStats, MetalBuffer, TensorLayout
+from ._core import Diagnostics, MetalBuffer
 from .errors import ClosedError, InvalidArgumentError
-from .events import SharedEvent, SharedEventEvalOptions, timeout_ns
+from .evaluation import Evaluates
 from .metal import MetalDevice
 from .options import DEFAULT_WEIGHT_PATH, WeightFile
 from .options import weight_files as named_files
+from .ports import Ports
+from .requests import BoundRequest, chosen_surfaces
 from .surface import Surface
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-class Port:
-    """One named input, output or state of a kernel, with the surface behind it."""
-
-    __slots__ = ("name", "surface")
-
-    def __init__(self, name: str, surface: Surface) -> None:
-        self.name = name
-        self.surface = surface
-
-    @property
-    def array(self) -> npt.NDArray[Any]:
-        """A writable, strided NumPy view of the surface, no copy."""
-        return self.surface.array
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The tensor's dimensions."""
-        return self.surface.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The NumPy dtype of ``array``."""
-        return self.surface.dtype
-
-    @property
-    def layout(self) -> TensorLayout:
-        """Strides and sizes of the surface."""
-        return self.surface.layout
-
-    def __repr__(self) -> str:
-        return f"Port('{self.name}', {self.layout.dtype} {list(self.shape)})"
-
-
-class Ports(Mapping[str, Port]):
-    """Ports by name, in the order the function declares them; ``ports[0]`` works too."""
-
-    __slots__ = ("_by_name", "_kind", "_ordered")
-
-    def __init__(self, kind: str, ports: list[tuple[str, _core.Surface]]) -> None:
-        self._kind = kind
-        self._ordered = [Port(name, Surface._wrap(surface)) for name, surface in ports]
-        self._by_name = {port.name: port for port in self._ordered}
-
-    def __getitem__(self, key: str | int) -> Port:
-        if isinstance(key, int):
-            return self._ordered[key]
-        try:
-            return self._by_name[key]
-        except KeyError:
-            known = ", ".join(self._by_name) or "none"
-            raise KeyError(f"expected one of the {self._kind}s {known}, got {key!r}") from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._by_name)
-
-    def __len__(self) -> int:
-        return len(self._ordered)
-
-    def __repr__(self) -> str:
-        return f"Ports({self._ordered})"
-
-
-class Kernel:
+class Kernel(Evaluates):
     """A compiled, loaded program with a surface for every input, output and state.
 
     Made by :meth:`milane.Runtime.compile`. Write inputs through ``kernel.inputs[name].array``,
@@ -100,6 +40,7 @@ class Kernel:
         specialise: Callable[[Shapes], Kernel] | None = None,
         flexible: frozenset[str] = frozenset(),
     ) -> None:
+        super().__init__(session.own)
         self._session = session
         self._specialise = specialise
         self._flexible = flexible
@@ -128,89 +69,42 @@ class Kernel:
         """The states by name; their surfaces keep their content between evaluations."""
         return self._states
 
-    def eval(self, *, direct: bool = False, timeout: float | None = None) -> None:
-        """Run the program once over the kernel's own surfaces, without the GIL.
+    def bind(
+        self,
+        inputs: Sequence[Surface] | Mapping[str, Surface] | None = None,
+        outputs: Sequence[Surface] | Mapping[str, Surface] | None = None,
+    ) -> BoundRequest:
+        """Return a request over other surfaces: the set-up is paid once, for all evaluations.
 
-        On the device, ``direct`` takes the path that skips one hop of its services, and ``timeout``
-        waits at most so many seconds for the completion handler. The host has one path, evaluates
-        in the calling thread, and never times out.
+        Surfaces are given in declaration order or by name; names left out, and None, stand for the
+        kernel's own. States are the kernel's.
 
         Raises:
+            InvalidArgumentError: a wrong number, an unknown name, or a surface of another backend.
+            UnsupportedLayoutError: a surface of another shape, dtype or layout.
             ClosedError: the kernel is closed.
-            EvalError: the program found something wrong in its data (an index out of range), or
-                the device failed: ``domain``, ``code`` and ``cls`` say how.
-            UnsupportedSelectorError: this system lacks the path asked for.
         """
-        if not direct and timeout is None:
-            self._session.eval()
-        else:
-            self._eval_with(direct=direct, timeout=timeout)
-
-    def eval_with_signal_event(
-        self,
-        event: SharedEvent,
-        value: int,
-        options: SharedEventEvalOptions | None = None,
-        *,
-        timeout: float | None = None,
-    ) -> None:
-        """Run once, then set ``event`` to ``value``.
-
-        On the device the kernel must have been compiled with ``route="client"`` or from a package.
-
-        Raises:
-            UnsupportedError: the kernel cannot signal events.
-            EvalError, ClosedError: as :meth:`eval`.
-        """
-        self._eval_with(signal=[(event, value)], options=options, timeout=timeout)
-
-    def eval_bidirectional(
-        self,
-        wait_event: SharedEvent,
-        wait_value: int,
-        signal_event: SharedEvent,
-        signal_value: int,
-        options: SharedEventEvalOptions | None = None,
-        *,
-        timeout: float | None = None,
-    ) -> None:
-        """Wait for one event, run once, then signal another.
-
-        Raises:
-            UnsupportedError: the kernel cannot wait for events (:meth:`eval_with_signal_event`).
-            EvalError: as :meth:`eval`; also when ``timeout`` seconds are over before the event.
-            ClosedError: the kernel, or an event, is closed.
-        """
-        wait, signal = [(wait_event, wait_value)], [(signal_event, signal_value)]
-        self._eval_with(wait=wait, signal=signal, options=options, timeout=timeout)
-
-    def _eval_with(
-        self,
-        *,
-        direct: bool = False,
-        wait: Sequence[tuple[SharedEvent, int]] = (),
-        signal: Sequence[tuple[SharedEvent, int]] = (),
-        options: SharedEventEvalOptions | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        chosen = options or SharedEventEvalOptions()
-        self._session.eval_with(
-            path="direct" if direct else "standard",
-            wait=[(event._open("eval"), value) for event, value in wait],
-            signal=[(event._open("eval"), value) for event, value in signal],
-            disable_io_fences=chosen.disable_io_fences,
-            enable_fw_to_fw_signal=chosen.enable_fw_to_fw_signal,
-            timeout_ns=timeout_ns(timeout),
+        ins, outs = chosen_surfaces(self._inputs, inputs), chosen_surfaces(self._outputs, outputs)
+        own = self._session.bind([s._native for s in ins], [s._native for s in outs])
+        return BoundRequest(
+            own,
+            Ports.over("input", list(self._inputs), ins),
+            Ports.over("output", list(self._outputs), outs),
         )
 
-    def eval_with_stats(self, *, per_op: bool = False) -> EvalStats:
-        """Run once and return the times; ``per_op`` adds one entry per step (host only).
+    def run(
+        self,
+        inputs: Sequence[Surface] | Mapping[str, Surface] | None = None,
+        outputs: Sequence[Surface] | Mapping[str, Surface] | None = None,
+    ) -> None:
+        """Bind surfaces, evaluate once, let go: :meth:`bind` for a single evaluation.
 
         Raises:
-            ClosedError: the kernel is closed.
-            EvalError: the program found something wrong in its data.
+            InvalidArgumentError, UnsupportedLayoutError: as :meth:`bind`.
+            EvalError, ClosedError: as :meth:`eval`.
         """
-        return self._session.eval_with_stats(per_op)
+        with self.bind(inputs, outputs) as request:
+            request.eval()
 
     def reload(
         self,
@@ -316,6 +210,7 @@ class Kernel:
             EvalError: another thread is evaluating the kernel.
         """
         self._session.close()
+        self._stop_queue()
         self._specialise = None  # lets go of the kernels for other shapes
 
     @property

@@ -61,7 +61,7 @@ def build(folder: Path, headers: Path) -> Path:
     run(
         [
             *(sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps"),
-            *(word for setting in settings for word in ("-C", setting)),
+            *(f"--config-settings={setting}" for setting in settings),
             *("--wheel-dir", folder, ROOT),
         ],
         env={**environment(MACOS, link_stubs), "_PYTHON_HOST_PLATFORM": "macosx-14.0-arm64"},

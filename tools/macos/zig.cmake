@@ -43,5 +43,5 @@ set(CMAKE_RANLIB $ENV{MILANE_ZIG} CACHE FILEPATH "")
 set(CMAKE_INSTALL_NAME_TOOL $ENV{MILANE_ZIG} CACHE FILEPATH "")
 set(CMAKE_USER_MAKE_RULES_OVERRIDE ${CMAKE_CURRENT_LIST_DIR}/zig-rules.cmake)
 
-# Linking an executable would build zig's libc++ before it is needed.
+# What try_compile asks here needs no executable.
 set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
