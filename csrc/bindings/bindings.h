@@ -15,5 +15,6 @@ void bind_surface(pybind11::module_& m);
 void bind_runtime(pybind11::module_& m);
 void bind_events(pybind11::module_& m);
 void bind_apple(pybind11::module_& m);
+void bind_loop(pybind11::module_& m);
 
 }  // namespace milane::bindings

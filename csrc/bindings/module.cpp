@@ -14,4 +14,5 @@ PYBIND11_MODULE(_core, m) {
   bind_events(m);
   bind_apple(m);
   bind_runtime(m);
+  bind_loop(m);
 }

@@ -99,6 +99,15 @@ void TensorLayout::check_strides() const {
   if (static_cast<std::int64_t>(alloc_size_) < inner) fail("an allocation that holds every row");
 }
 
+std::size_t TensorLayout::row_offset(std::int64_t i) const {
+  std::int64_t offset = 0;
+  for (std::size_t axis = shape_.size() < 2 ? 0 : shape_.size() - 1; axis-- > 0;
+       i /= shape_[axis]) {
+    offset += i % shape_[axis] * strides_[axis];
+  }
+  return static_cast<std::size_t>(offset);
+}
+
 void copy_rows_from_dense(const TensorLayout& layout, std::byte* surface, const std::byte* dense) {
   const std::size_t elem = layout.elem_size();
   for_each_run(layout, [=](std::size_t offset, std::int64_t first, std::int64_t count) {

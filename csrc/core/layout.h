@@ -58,6 +58,9 @@ class TensorLayout {
   // Byte stride of each axis of shape().
   const Dims& strides() const { return strides_; }
 
+  // Where row i of rows() begins, in bytes.
+  std::size_t row_offset(std::int64_t i) const;
+
   bool operator==(const TensorLayout&) const = default;
 
  private:
@@ -84,16 +87,10 @@ void for_each_run(const TensorLayout& layout, F&& f) {
     f(std::size_t{0}, std::int64_t{0}, layout.logical_elements());
     return;
   }
-  const Dims& shape = layout.shape();  // rank 2 at least: a single row is packed
-  const std::size_t outer = shape.size() - 2;
   const std::int64_t planes = layout.rows() / layout.height();
   std::int64_t first = 0;
   for (std::int64_t plane = 0; plane < planes; ++plane) {
-    std::size_t offset = 0;
-    std::int64_t rest = plane;
-    for (std::size_t i = outer; i-- > 0; rest /= shape[i]) {
-      offset += static_cast<std::size_t>(rest % shape[i] * layout.strides()[i]);
-    }
+    std::size_t offset = layout.row_offset(plane * layout.height());
     for (std::int64_t row = 0; row < layout.height(); ++row, first += layout.width()) {
       f(offset, first, layout.width());
       offset += layout.row_stride();

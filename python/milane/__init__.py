@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import blob, errors, half, mil
+from . import blob, bridge, errors, half, mil
 from ._core import (
     DeviceInfo,
     Diagnostics,
@@ -44,6 +44,7 @@ from .events import SharedEvent, SharedEventEvalOptions
 from .kernel import Kernel
 from .metal import MetalDevice, open_metal
 from .options import CompileOptions, ModelType, WeightFile
+from .pipeline import Pipeline
 from .ports import Port, Ports
 from .requests import BoundRequest, PooledRequest, RequestPool
 from .runtime import QuirkRule, Realtime, Runtime, open, probe, quirk_rules
@@ -80,6 +81,7 @@ __all__ = [
     "ModelLoadError",
     "ModelType",
     "NoANEError",
+    "Pipeline",
     "PooledRequest",
     "Port",
     "Ports",
@@ -99,6 +101,7 @@ __all__ = [
     "WaitTimeoutError",
     "WeightFile",
     "blob",
+    "bridge",
     "cpu_isa",
     "errors",
     "half",
