@@ -70,14 +70,25 @@ ASAN_TESTS = [
     "-k=not VAEDecoder",
 ]
 # The tests that start threads.
-TSAN_TESTS = ["tests/test_runtime.py", "tests/test_threads.py", "tests/test_ane_faults.py"]
+TSAN_TESTS = [
+    "tests/test_ane_faults.py",
+    "tests/test_bridge.py",
+    "tests/test_requests.py",
+    "tests/test_runtime.py",
+    "tests/test_threads.py",
+]
 
 
 # Over the emulated framework: what goes through Objective-C.
 DEVICE_TESTS = [
     "tests/test_ane_faults.py",
     "tests/test_backends_agree.py",
+    "tests/test_bridge.py",
+    "tests/test_device_boundary.py",
     "tests/test_emulated_framework.py",
+    "tests/test_metal.py",
+    "tests/test_pipeline.py",
+    "tests/test_requests.py",
     "tests/test_runtime.py",
     "tests/test_threads.py",
 ]

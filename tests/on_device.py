@@ -29,12 +29,6 @@ NO_PORT = {"bool", "bf16", "fp64"}
 # Tests compile more programs than a process may on the device; a test of the budget gives its own.
 UNLIMITED = 10**9
 
-BLOBS_UNCHECKED = pytest.mark.xfail(
-    strict=True,
-    raises=milane.CompileError,
-    reason="the ane backend leaves it to the device's compiler to look into weight files",
-)
-
 
 def open_backend(name: str) -> milane.Runtime:
     """A runtime for tests: it may compile without end, and has compiled nothing yet."""

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -595,3 +596,106 @@ def test_two_hundred_compiles_and_closes_leave_nothing_behind(
     _testing.reset()
     gc.collect()
     assert _testing.live() == before
+
+
+def test_a_slow_compile_holds_nobody_up_who_evaluates(runtime: milane.Runtime) -> None:
+    made: list[milane.Kernel] = []
+    with runtime.compile(PROGRAM) as kernel, faults("compile.slow", 500):
+        thread = threading.Thread(
+            target=lambda: made.append(runtime.compile(WEIGHTED, weight_blob=weighted(7)))
+        )
+        thread.start()
+        start = time.monotonic()
+        for _ in range(100):
+            kernel.eval()
+        assert not made
+        assert time.monotonic() - start < 0.5
+        thread.join()
+    made.pop().close()
+
+
+def test_beyond_the_programs_a_process_may_load_closing_one_helps(
+    runtime: milane.Runtime,
+) -> None:
+    first = runtime.compile(PROGRAM)
+    with faults("load.limit", _testing.live()["loaded programs"]):
+        with pytest.raises(milane.ModelLoadError) as caught:
+            runtime.compile(WEIGHTED, weight_blob=weighted(2))
+        assert caught.value.cls == "GetANEFModel"
+        assert "close kernels" in caught.value.hint
+        first.close()
+        with runtime.compile(WEIGHTED, weight_blob=weighted(2)) as kernel:
+            assert (kernel(X)["y"] == X * 2).all()
+
+
+def test_without_a_client_the_standard_path_is_left(runtime: milane.Runtime) -> None:
+    with faults({"nil.client": None, "missing.selector": "sharedConnection"}):
+        with runtime.compile(PROGRAM) as kernel:
+            assert (kernel(X)["y"] == X * 2).all()
+            with pytest.raises(milane.UnsupportedSelectorError, match="_ANEClient"):
+                kernel.eval(direct=True)
+        with pytest.raises(milane.UnsupportedSelectorError, match="_ANEClient"):
+            runtime.compile(PROGRAM, route="client")
+        with runtime.realtime() as section:
+            assert not section.granted
+
+
+def test_an_event_the_framework_does_not_make_is_an_error(
+    runtime: milane.Runtime, lost: dict[str, int]
+) -> None:
+    event = milane.SharedEvent()
+    with faults("nil.event"), pytest.raises(milane.EvalError, match="got nil"):
+        milane.SharedEvent()
+    with runtime.compile(PROGRAM, route="client") as kernel:
+        with faults("nil.event"), pytest.raises(milane.EvalError, match="got nil"):
+            kernel.eval_with_signal_event(event, 1)
+        kernel.eval_with_signal_event(event, 2)
+        assert event.signaled_value == 2
+    lost["loaded programs"] = 1  # an unload after it would crash inside the framework
+
+
+def test_an_event_that_does_not_come_ends_at_the_device_s_patience(
+    runtime: milane.Runtime, lost: dict[str, int]
+) -> None:
+    wait, signal = milane.SharedEvent(), milane.SharedEvent()
+    with runtime.compile(PROGRAM, route="client") as kernel:
+        with faults("event.timeout", 50), pytest.raises(milane.EvalError) as caught:
+            kernel.eval_bidirectional(wait, 1, signal, 1)
+        assert caught.value.op == "eval"
+        assert signal.signaled_value == 0
+        wait.signal(1)
+        kernel.eval_bidirectional(wait, 1, signal, 1)
+        assert signal.signaled_value == 1
+    lost["loaded programs"] = 1  # an unload after it would crash inside the framework
+
+
+def test_a_constant_the_framework_does_not_export_is_spelt_by_its_name(
+    runtime: milane.Runtime, lost: dict[str, int]
+) -> None:
+    event = milane.SharedEvent()
+    with (
+        faults("missing.symbol", "kANEFEnableFWToFWSignal"),
+        runtime.compile(PROGRAM, route="client") as kernel,
+    ):
+        kernel.eval_with_signal_event(event, 1)
+        assert event.signaled_value == 1
+    lost["loaded programs"] = 1  # an unload after it would crash inside the framework
+
+
+def test_a_system_without_the_framework_has_no_engine() -> None:
+    with faults("missing.framework", "AppleNeuralEngine"):
+        assert not milane.probe().has_ane
+        with pytest.raises(milane.NoANEError, match="cannot be opened"):
+            milane.open("ane")
+
+
+def test_every_fault_is_injected_by_some_test() -> None:
+    texts = "".join(
+        path.read_text()
+        for path in Path(__file__).parent.glob("test_*.py")
+        if path.name != "test_emulated_framework.py"  # which tests the faults, not us
+    )
+    # Made with their stage in this file.
+    made = {f"exception.{stage}" for stage in EXCEPTIONS}
+    unused = [name for name in faults.known() if f'"{name}"' not in texts and name not in made]
+    assert unused == []

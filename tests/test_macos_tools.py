@@ -156,7 +156,8 @@ def make_wheel(
     """A wheel as the cross build makes it, but for the changes."""
     info = "milane-0.1.0.dist-info"
     files = [f"milane/{file}" for file in PACKAGE_FILES]
-    files += ["milane/_core.cpython-310-darwin.so"]
+    files += ["milane/_core.cpython-310-darwin.so", "milane/libmilane_bridge.dylib"]
+    files += ["milane/include/ane_bridge.h"]
     files += [f"{info}/{file}" for file in ("METADATA", "RECORD", "entry_points.txt")]
     files += [f"{info}/licenses/LICENSE", *([also] if also else [])]
     path = folder / f"milane-0.1.0-{tag}.whl"
@@ -189,6 +190,7 @@ def test_a_complete_wheel_has_no_fault(tmp_path: Path, package: Path) -> None:
         pytest.param(
             {"without": "milane/_core.cpython-310-darwin.so"}, "lacks milane/_core", id="no library"
         ),
+        pytest.param({"without": "milane/libmilane_bridge.dylib"}, "lacks", id="no C interface"),
         pytest.param({"without": "milane/py.typed"}, "lacks milane/py.typed", id="no py.typed"),
         pytest.param({"without": "milane/mil/__init__.py"}, "lacks milane/mil", id="no module"),
         pytest.param({"also": "milane/AppleNeuralEngine.so"}, "a stray", id="the emulation"),

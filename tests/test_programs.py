@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import milane
-from on_device import BLOBS_UNCHECKED, refused
+from on_device import refused
 from program_files import ProgramFile, all_programs, own_programs, random_inputs
 from tolerance import program_tolerance
 
@@ -138,11 +138,9 @@ def test_program_runs_in_every_numerics_mode(
 
 @pytest.mark.parametrize("program", NOT_RUNNABLE, ids=_ids(NOT_RUNNABLE))
 def test_refused_program_says_why_and_where(
-    program: ProgramFile, runtime: milane.Runtime, request: pytest.FixtureRequest, tmp_path: Path
+    program: ProgramFile, runtime: milane.Runtime, tmp_path: Path
 ) -> None:
     error, message = REFUSED[program.id]
-    if runtime.backend == "ane" and error is milane.BlobError:
-        request.applymarker(BLOBS_UNCHECKED)
     with pytest.raises(error, match=message) as caught:
         program.compile(runtime, tmp_path)
     assert caught.value.line is not None

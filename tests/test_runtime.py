@@ -12,7 +12,7 @@ import pytest
 
 import milane
 from milane import _testing
-from on_device import BLOBS_UNCHECKED, refused
+from on_device import refused
 
 HEADER = "program(1.3)\n{\n    func main<ios18>("
 
@@ -267,11 +267,7 @@ def test_same_weight_path_twice_with_other_content_is_refused(runtime: milane.Ru
         runtime.compile(AFFINE, weight_blob=blob, weight_files={path: other})
 
 
-def test_blob_that_is_not_what_the_program_says_is_refused(
-    runtime: milane.Runtime, request: pytest.FixtureRequest
-) -> None:
-    if runtime.backend == "ane":
-        request.applymarker(BLOBS_UNCHECKED)
+def test_blob_that_is_not_what_the_program_says_is_refused(runtime: milane.Runtime) -> None:
     with pytest.raises(milane.BlobError, match=r"expected 4 x fp16, got 3 x fp16"):
         runtime.compile(AFFINE, weight_blob=weights([1, 2, 3]))
     with pytest.raises(milane.BlobError, match="offset 64"):
@@ -695,3 +691,19 @@ def test_a_refused_compile_counts_and_a_cached_one_does_not(ane_runtime: milane.
     assert ane_runtime.compile_count == 1
     assert refused(ane_runtime, COUNTER)
     assert ane_runtime.compile_count == 2
+
+
+def test_kernels_for_other_shapes_go_with_the_last_reference(runtime: milane.Runtime) -> None:
+    gc.disable()  # without the collector: there must be no cycle
+    try:
+        kernel = runtime.compile(FLEXIBLE)
+        others = [kernel.with_shapes({"x": (n, 4)}) for n in (2, 3)]
+        gone = [weakref.ref(k) for k in (kernel, *others)]
+        assert others[0] is kernel.with_shapes({"x": (2, 4)})
+        others[1].close()
+        again = kernel.with_shapes({"x": (3, 4)})
+        assert not again.closed
+        del kernel, others, again
+        assert [ref() for ref in gone] == [None, None, None]
+    finally:
+        gc.enable()

@@ -23,6 +23,7 @@ MAY_INCLUDE = {
     "apple": {*_CONTRACT, "apple"},
     "backends": {*_CONTRACT, "host", "apple", "backends"},
     "bindings": {*_CONTRACT, "host", "apple", "backends", "bindings"},
+    "bridge": {*_CONTRACT, "backends", "bridge"},
     # Apple's framework as tests have it: below apple/, which must not know of it.
     "emulated": {*_CONTRACT, "host", "emulated"},
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import blob, bridge, errors, half, mil
+from . import blob, bridge, errors, half, linear, mil, profile
 from ._core import (
     DeviceInfo,
     Diagnostics,
@@ -43,11 +43,13 @@ from .evaluation import EvalFuture
 from .events import SharedEvent, SharedEventEvalOptions
 from .kernel import Kernel
 from .metal import MetalDevice, open_metal
-from .options import CompileOptions, ModelType, WeightFile
+from .options import CompileOptions, ModelType, QoS, WeightFile
 from .pipeline import Pipeline
 from .ports import Port, Ports
 from .requests import BoundRequest, PooledRequest, RequestPool
 from .runtime import QuirkRule, Realtime, Runtime, open, probe, quirk_rules
+from .shape import Shape
+from .state import StateHandle
 from .surface import Surface
 
 try:
@@ -85,12 +87,15 @@ __all__ = [
     "PooledRequest",
     "Port",
     "Ports",
+    "QoS",
     "QuirkRule",
     "Realtime",
     "RequestPool",
     "Runtime",
+    "Shape",
     "SharedEvent",
     "SharedEventEvalOptions",
+    "StateHandle",
     "StepTime",
     "Surface",
     "TensorLayout",
@@ -105,11 +110,13 @@ __all__ = [
     "cpu_isa",
     "errors",
     "half",
+    "linear",
     "mil",
     "num_threads",
     "open",
     "open_metal",
     "probe",
+    "profile",
     "quirk_rules",
     "row_stride_for",
     "set_num_threads",

@@ -15,6 +15,7 @@ from . import _core
 from ._core import Diagnostics, MetalBuffer
 from .errors import ClosedError, InvalidArgumentError
 from .evaluation import Evaluates
+from .io import KernelIO
 from .metal import MetalDevice
 from .options import DEFAULT_WEIGHT_PATH, WeightFile
 from .options import weight_files as named_files
@@ -25,7 +26,7 @@ from .surface import Surface
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-class Kernel(Evaluates):
+class Kernel(KernelIO, Evaluates):
     """A compiled, loaded program with a surface for every input, output and state.
 
     Made by :meth:`milane.Runtime.compile`. Write inputs through ``kernel.inputs[name].array``,

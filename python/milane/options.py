@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from enum import Enum
+from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +13,24 @@ from ._core import mil as _mil
 from .errors import InvalidArgumentError
 
 DEFAULT_WEIGHT_PATH = "@model_path/weights/weight.bin"
-DEFAULT_QOS = 21  # what nearly every project passes (ane_facts B.6)
 
 Numerics = Literal["fp16", "fp32", "ane"]
 Source = str | bytes | os.PathLike[str] | _mil.Program
+
+
+class QoS(IntEnum):
+    """Qualities of service, as the device's framework numbers them (ane_facts B.6).
+
+    ``CompileOptions.qos`` takes any of them but ``REAL_TIME``, whose 0 means the default there:
+    real-time evaluations are those inside of :meth:`Runtime.realtime`.
+    """
+
+    REAL_TIME = 0
+    BACKGROUND = 9
+    UTILITY = 17
+    DEFAULT = 21  # what nearly every project passes
+    USER_INITIATED = 25
+    USER_INTERACTIVE = 33
 
 
 class ModelType(Enum):
@@ -51,7 +65,7 @@ class CompileOptions:
         use_cache: whether the device may load what its system has compiled before.
         surface_style: how IOSurfaces are declared: ``"flat"`` as one row of bytes, ``"shaped"`` as
             rows of elements. The bytes are the same.
-        qos: quality of service on the device; 0 means its default, 21.
+        qos: quality of service on the device (:class:`QoS`); 0 means its default, 21.
         perf_stats_mask: which counters the device is asked for.
         function: the function to compile; default ``main``, or the only one.
         numerics: ``"fp16"`` rounds every half result; ``"fp32"`` keeps half tensors as float32, to
@@ -93,7 +107,7 @@ class CompileOptions:
             "route": "package" if package else self.route,
             "package": package,
             "model_key": self.model_key,
-            "qos": self.qos or DEFAULT_QOS,
+            "qos": int(self.qos or QoS.DEFAULT),
             "perf_stats_mask": self.perf_stats_mask,
             "use_cache": self.use_cache,
             "surface_style": self.surface_style,

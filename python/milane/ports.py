@@ -52,13 +52,16 @@ class Ports(Mapping[str, Port]):
     __slots__ = ("_by_name", "_kind", "_ordered")
 
     def __init__(self, kind: str, ports: list[tuple[str, _core.Surface]]) -> None:
+        self._set(kind, [Port(name, Surface._wrap(surface)) for name, surface in ports])
+
+    def _set(self, kind: str, ports: list[Port]) -> None:
         self._kind = kind
-        self._ordered = [Port(name, Surface._wrap(surface)) for name, surface in ports]
-        self._by_name = {port.name: port for port in self._ordered}
+        self._ordered = ports
+        self._by_name = {port.name: port for port in ports}
 
     @property
     def kind(self) -> str:
-        """ "input", "output" or "state"."""
+        """ "input", "output", "state" or "weight"."""
         return self._kind
 
     @classmethod
@@ -67,9 +70,21 @@ class Ports(Mapping[str, Port]):
         pairs = zip(names, (surface._native for surface in surfaces), strict=True)
         return cls(kind, list(pairs))
 
+    @classmethod
+    def of(cls, kind: str, ports: list[Port]) -> Ports:
+        """These ports."""
+        made = cls.__new__(cls)
+        made._set(kind, ports)
+        return made
+
     def __getitem__(self, key: str | int) -> Port:
         if isinstance(key, int):
-            return self._ordered[key]
+            try:
+                return self._ordered[key]
+            except IndexError:
+                raise IndexError(
+                    f"expected one of the {len(self._ordered)} {self._kind}s, got index {key}"
+                ) from None
         try:
             return self._by_name[key]
         except KeyError:

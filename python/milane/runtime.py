@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 from . import _core
 from ._core import DeviceInfo
 from ._core import mil as _mil
+from .dynamic import KernelFactory, Strategy, dynamic_factory
 from .errors import ClosedError, InvalidArgumentError
 from .kernel import Kernel, Shapes
 from .options import CompileOptions, ModelType, Source, merge, weight_files
@@ -22,6 +24,8 @@ from .options import CompileOptions, ModelType, Source, merge, weight_files
 SHAPES_KEPT = 32
 # Compiles after which processes are reported to fail (ane_facts D 75).
 ANE_COMPILE_BUDGET = 119
+
+_ShapeKey = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,42 @@ class Runtime:
         chosen, source = merge(source, options)
         program, folder = _load(source, chosen)
         program.verify()
-        return _Compiler(self, program, folder, chosen).kernel({})
+        return _Compiler(self, program, folder, chosen, Kernel).kernel({})
+
+    def compile_dynamic(
+        self,
+        source: Source | CompileOptions,
+        n_inputs: int,
+        strategy: Strategy = "auto",
+        **options: Any,
+    ) -> Kernel:
+        """Return a kernel whose weights change without a compile.
+
+        The parameters of the function after the first ``n_inputs`` are weights:
+        ``kernel.weights[name]``, written by :meth:`Kernel.write_weight`, and kept between
+        evaluations. The kernel is called with the others. Weights are zero at first.
+
+        Args:
+            source: as :meth:`compile`; ``options`` likewise.
+            n_inputs: how many parameters are inputs.
+            strategy: ``"inputs"``: each weight is a parameter. ``"packed"``: the one parameter
+                holds weights beside the activations in width, ``[1, in, 1, batch + out]``, and the
+                output is ``[1, out, 1, batch]``; the weight is ``"w"``, ``[1, in, 1, out]``.
+                ``"auto"``: packed where there is one parameter of that form.
+
+        Raises:
+            InvalidArgumentError: no parameter is left to be a weight, or a weight is flexible.
+            UnsupportedError: ``"packed"`` for a program of another form.
+            MILSyntaxError, CompileError, ClosedError: as :meth:`compile`, and what else it raises.
+        """
+        self._check_open()
+        chosen, source = merge(source, options)
+        program, folder = _load(source, chosen)
+        program.verify()
+        name = chosen.function or _default_function(program)
+        # A function that is not there: compile says so.
+        make = dynamic_factory(program[name], n_inputs, strategy) if name in program else Kernel
+        return _Compiler(self, program, folder, chosen, make).kernel({})
 
     def _check_open(self) -> None:
         if self._closed:
@@ -200,35 +239,60 @@ class _Compiler:
     """Compiles one program for as many shapes as are asked for."""
 
     def __init__(
-        self, runtime: Runtime, program: _mil.Program, folder: str, options: CompileOptions
+        self,
+        runtime: Runtime,
+        program: _mil.Program,
+        folder: str,
+        options: CompileOptions,
+        make: KernelFactory,
     ) -> None:
         # A copy: the kernel must not change when its caller edits the program.
         self._runtime = runtime
         self._program = program.copy()
         self._folder = folder
         self._options = options
+        self._make = make
         self._files = weight_files(options.weight_blob, options.weight_path, options.weight_files)
-        self._kernels: OrderedDict[tuple[tuple[str, tuple[int, ...]], ...], Kernel] = OrderedDict()
+        # Sessions, not kernels: those refer to this compiler, and a cycle would keep programs
+        # loaded until the garbage collector comes by.
+        self._sessions: OrderedDict[_ShapeKey, _core.Session] = OrderedDict()
+        self._handles: WeakValueDictionary[_ShapeKey, Kernel] = WeakValueDictionary()
         self._first: _core.Session | None = None  # whose states the others share
         self._lock = threading.Lock()
 
     def kernel(self, shapes: Shapes) -> Kernel:
         key = tuple(sorted(shapes.items()))
         with self._lock:
-            if key in self._kernels:
-                self._kernels.move_to_end(key)
-                return self._kernels[key]
-        made = self._compile(shapes)
-        if not made._flexible:  # the only one there can be; keeping it would make a cycle
+            if kept := self._kept(key):
+                return kept
+        session = self._compile(shapes)
+        made = self._handle(session)
+        if not made._flexible:  # the only one there can be
             return made
         key = tuple(sorted(made._shapes().items()))
         with self._lock:
-            kept = self._kernels.setdefault(key, made)
-            if len(self._kernels) > SHAPES_KEPT:
-                self._kernels.popitem(last=False)
-        return kept
+            if kept := self._kept(key):  # another thread was faster
+                return kept
+            self._sessions[key], self._handles[key] = session, made
+            if len(self._sessions) > SHAPES_KEPT:
+                self._sessions.popitem(last=False)
+        return made
 
-    def _compile(self, shapes: Shapes) -> Kernel:
+    def _kept(self, key: _ShapeKey) -> Kernel | None:
+        session = self._sessions.get(key)
+        if session is None or session.closed:
+            self._sessions.pop(key, None)
+            return None
+        self._sessions.move_to_end(key)
+        handle = self._handles.get(key)
+        if handle is None:
+            handle = self._handles[key] = self._handle(session)
+        return handle
+
+    def _handle(self, session: _core.Session) -> Kernel:
+        return self._make(session, self.kernel, self._flexible_inputs(session.function))
+
+    def _compile(self, shapes: Shapes) -> _core.Session:
         runtime, options = self._runtime, self._options
         runtime._check_open()
         is_package = options.model_type is ModelType.PACKAGE
@@ -241,11 +305,17 @@ class _Compiler:
             sibling=self._first,
         )
         self._first = self._first or session
-        return Kernel(session, self.kernel, self._flexible_inputs(session.function))
+        return session
 
     def _flexible_inputs(self, function: str) -> frozenset[str]:
         inputs = self._program[function].inputs
         return frozenset(i.name for i in inputs if None in i.type.shape)
+
+
+def _default_function(program: _mil.Program) -> str:
+    """What is compiled when no function is named; "" when that is not clear."""
+    names = [function.name for function in program.functions]
+    return "main" if "main" in names or len(names) != 1 else names[0]
 
 
 def _load(source: Source, options: CompileOptions) -> tuple[_mil.Program, str]:

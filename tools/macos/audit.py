@@ -75,8 +75,19 @@ class Library:
         )
 
 
-def faults(library: Library, lists: Sequence[SymbolList]) -> list[str]:
-    """What is wrong with a library, a sentence each; nothing when it may go to a Mac."""
+# What a library is there for: a module's entry point, or the C interface. Mach-O has no list of
+# exports that hides instances of standard templates as well.
+MODULE = re.compile(r"_PyInit_")
+C_INTERFACE = re.compile(r"_ane_bridge_|__Z\w*NSt|__ZN?K?St")
+
+
+def faults(
+    library: Library, lists: Sequence[SymbolList], exports: re.Pattern[str] = MODULE
+) -> list[str]:
+    """What is wrong with a library, a sentence each; nothing when it may go to a Mac.
+
+    The module uses every name of the lists; another library may do with fewer.
+    """
     found = []
     if not library.arm64:
         found.append("expected code for arm64")
@@ -89,19 +100,19 @@ def faults(library: Library, lists: Sequence[SymbolList]) -> list[str]:
         if not _PYTHON.match(name)
     ]
     found += [
-        f"{name} is exported; only the module's entry point should be"
+        f"{name} is exported; only {exports.pattern} should be"
         for name in sorted(library.exports)
-        if not name.startswith("_PyInit_") and not _BY_ZIG.match(name)
+        if not exports.match(name) and not _BY_ZIG.match(name)
     ]
     found += [
         f"{name} is defined: the emulated framework must not be in a wheel"
         for name in sorted(library.defined)
         if _PRIVATE_CLASS.match(name)
     ]
-    return found + _list_faults(library, lists)
+    return found + _list_faults(library, lists, unused=exports is MODULE)
 
 
-def _list_faults(library: Library, lists: Sequence[SymbolList]) -> list[str]:
+def _list_faults(library: Library, lists: Sequence[SymbolList], *, unused: bool) -> list[str]:
     """Where the imports and the lists differ: a list is exactly what is used."""
     listed = {symbols.install_name: symbols for symbols in lists}
     found = [
@@ -111,9 +122,9 @@ def _list_faults(library: Library, lists: Sequence[SymbolList]) -> list[str]:
     for install_name, symbols in listed.items():
         imported = library.imports.get(install_name, set())
         unlisted = sorted(imported - set(symbols.names))
-        unused = sorted(set(symbols.names) - imported)
+        extra = sorted(set(symbols.names) - imported) if unused else []
         found += [f"{name} of {install_name} is not in {symbols.file.name}" for name in unlisted]
-        found += [f"{symbols.file.name} lists {name}, which nothing uses" for name in unused]
+        found += [f"{symbols.file.name} lists {name}, which nothing uses" for name in extra]
     return found
 
 

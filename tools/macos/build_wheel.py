@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import audit
-from check_wheel import native_name, wheel_faults
+from check_wheel import BRIDGE, native_name, wheel_faults
 from cross import (
     HERE,
     MACOS,
@@ -71,15 +71,18 @@ def build(folder: Path, headers: Path) -> Path:
 
 
 def check(wheel: Path, folder: Path) -> list[str]:
-    """The faults of a wheel and of the native library in it."""
+    """The faults of a wheel and of the native libraries in it."""
     found = wheel_faults(wheel, ROOT / "python" / "milane", HERE_PYTHON)
     if found:
         return found
-    with zipfile.ZipFile(wheel) as archive:
-        native = Path(archive.extract(native_name(HERE_PYTHON), folder / "unpacked"))
-    library = audit.Library.read(native)
-    print(audit.summary(library))
-    return [f"{native.name}: {fault}" for fault in audit.faults(library, read_symbol_lists())]
+    for name, exports in ((native_name(HERE_PYTHON), audit.MODULE), (BRIDGE, audit.C_INTERFACE)):
+        with zipfile.ZipFile(wheel) as archive:
+            native = Path(archive.extract(name, folder / "unpacked"))
+        library = audit.Library.read(native)
+        print(f"{native.name}\n{audit.summary(library)}")
+        faults = audit.faults(library, read_symbol_lists(), exports)
+        found += [f"{native.name}: {fault}" for fault in faults]
+    return found
 
 
 def compile_bindings(folder: Path, headers: Path) -> None:

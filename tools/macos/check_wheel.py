@@ -11,6 +11,11 @@ _LEFTOVERS = {".so", ".pyc"}  # of a build in place
 _METADATA = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 
 
+# The C interface: its library, and its header.
+BRIDGE = "milane/libmilane_bridge.dylib"
+_BRIDGE_HEADER = "milane/include/ane_bridge.h"
+
+
 def native_name(python: Sequence[int]) -> str:
     """The native library's path in a wheel."""
     return "milane/_core.cpython-{}{}-darwin.so".format(*python)
@@ -31,7 +36,7 @@ def wheel_faults(wheel: Path, package: Path, python: Sequence[int]) -> list[str]
     if re.findall(r"^Tag: (.*)$", tags, re.MULTILINE) != [tag]:
         found.append(f"{wheel.name}: expected the one tag {tag} in WHEEL")
     expected = {f"milane/{file}" for file in _package_files(package)}
-    expected |= {native_name(python), "milane/py.typed"}
+    expected |= {native_name(python), "milane/py.typed", BRIDGE, _BRIDGE_HEADER}
     expected |= {f"{info}/{file}" for file in _METADATA}
     found += [f"{wheel.name}: lacks {file}" for file in sorted(expected - files)]
     found += [f"{wheel.name}: has {file}, a stray" for file in sorted(files - expected)]

@@ -19,6 +19,7 @@ if("$ENV{MILANE_ZIG_TARGET}" MATCHES "macos")
   set(CMAKE_OBJCXX_FLAGS_INIT "${frameworks}")
   set(link_stubs "-F$ENV{MILANE_LINK_STUBS}/Frameworks -L$ENV{MILANE_LINK_STUBS}/lib")
   set(CMAKE_MODULE_LINKER_FLAGS_INIT "${link_stubs}")
+  set(CMAKE_SHARED_LINKER_FLAGS_INIT "${link_stubs}")
   # On a Mac, Foundation brings it.
   set(CMAKE_CXX_STANDARD_LIBRARIES_INIT "-lobjc")
 else()

@@ -1,4 +1,5 @@
-"""The command line: `milane quickstart`, `milane run`, `milane inspect`, `milane doctor`."""
+"""The command line: `milane quickstart`, `milane run`, `milane inspect`,
+`milane profile`, `milane doctor`."""
 
 from __future__ import annotations
 
@@ -9,13 +10,13 @@ import sys
 from collections.abc import Sequence
 
 import milane
-from milane.cli import doctor, inspect, quickstart, run
+from milane.cli import doctor, inspect, profile, quickstart, run
 from milane.cli.output import CliError
 
 __all__ = ["main"]
 
 # Every sub-command is a module with add_parser(subparsers), which sets `handler`.
-_COMMANDS = (quickstart, run, inspect, doctor)
+_COMMANDS = (quickstart, run, inspect, profile, doctor)
 
 # What a hint tells a Python caller, and the option that does the same here.
 _OPTIONS_FOR_HINTS = (
