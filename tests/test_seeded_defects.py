@@ -27,8 +27,7 @@ PROGRAM = 'program(1.3)\\n[buildInfo = dict<string, string>({{"coremlc-version",
 
 def work(times):
     with milane.open("ane") as runtime, runtime.compile(PROGRAM) as kernel:
-        for _ in range(times):
-            kernel.eval()
+        kernel.eval_many(times)
 
 work(1)
 gc.collect()
@@ -83,7 +82,7 @@ def test_an_object_that_is_released_twice_is_found() -> None:
 
 RACE = """
 with _testing.faults("seed.race"):
-    threads = [threading.Thread(target=work, args=(200,)) for _ in range(4)]
+    threads = [threading.Thread(target=work, args=(20_000,)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

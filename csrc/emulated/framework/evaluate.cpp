@@ -101,10 +101,10 @@ Prepared prepare(const std::shared_ptr<Loaded>& loaded, const MilaneRequest& req
   return {kSucceeded, std::move(binding)};
 }
 
-long evaluations = 0;
+volatile long evaluations = 0;  // volatile: nobody reads it
 
 MilaneFailure injected() {
-  if (milane_fault(kSeedRace)) ++evaluations;  // on purpose: no lock
+  if (milane_fault(kSeedRace)) evaluations = evaluations + 1;  // on purpose: no lock
   milane_sleep_ms(milane_fault_number(kEvalSlow, 0, 50));
   if (milane_fault(kEval1d)) return kStatus1d;
   if (milane_fault(kEval2)) return kStatus2;
