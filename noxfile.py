@@ -73,6 +73,8 @@ ASAN_TESTS = [
 TSAN_TESTS = [
     "tests/test_ane_faults.py",
     "tests/test_bridge.py",
+    "tests/test_dynamic_weights.py",
+    "tests/test_linear.py",
     "tests/test_requests.py",
     "tests/test_runtime.py",
     "tests/test_threads.py",
@@ -85,11 +87,14 @@ DEVICE_TESTS = [
     "tests/test_backends_agree.py",
     "tests/test_bridge.py",
     "tests/test_device_boundary.py",
+    "tests/test_dynamic_weights.py",
     "tests/test_emulated_framework.py",
+    "tests/test_linear.py",
     "tests/test_metal.py",
     "tests/test_pipeline.py",
     "tests/test_requests.py",
     "tests/test_runtime.py",
+    "tests/test_surface.py",
     "tests/test_threads.py",
 ]
 

@@ -1,8 +1,8 @@
 """What does the way through Apple's framework add to an evaluation?
 
-The same program on the host backend and on the ane backend. On Linux the framework is emulated over
-the host engine, so the difference is the way: pool, exception guard, and the framework's request; on
-a Mac it is the device, and the emulation's share is not comparable.
+The same program on the host backend and on the ane backend. On Linux the framework is emulated
+over the host engine, so the difference is the way: pool, exception guard, and the framework's
+request; on a Mac it is the device, and the emulation's share is not comparable.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from milane.linear import linear_program
 try:
     import torch
 except ImportError:
-    torch = None
+    torch = None  # type: ignore[assignment]
 
 SIDE = 768
 HEIGHTS = (256, 1024, 4096, 16384)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from typing import Any
 
 import numpy as np
@@ -196,6 +197,33 @@ def test_all_shapes_of_a_kernel_have_the_same_weights(runtime: milane.Runtime) -
     other.write_weight_f32("b", B)
     np.testing.assert_array_equal(kernel(X[:1])["y"], X[:1] @ W.T + B)
     np.testing.assert_array_equal(kernel(X)["y"], X @ W.T + B)
+
+
+def test_a_call_sees_all_of_an_update_or_nothing(runtime: milane.Runtime) -> None:
+    kernel = runtime.compile_dynamic(FLEXIBLE, 1)
+    ones, shapes = np.ones((6, 40), np.float32), (1, 3)
+    for batch in shapes:
+        kernel(X[:batch])  # compiled before it gets busy
+    stop, wrong = threading.Event(), list[Any]()
+
+    def write() -> None:
+        for step in range(400):
+            kernel.write_weight_f32("w", ones * (step % 3))
+        stop.set()
+
+    def call(batch: int) -> None:
+        x = np.ones((batch, 40), np.float32)
+        while not stop.is_set():
+            y = kernel(x)["y"]
+            if (y != y[0, 0]).any():
+                wrong.append(y)
+
+    threads = [threading.Thread(target=f) for f in (write, *(lambda b=b: call(b) for b in shapes))]  # type: ignore[misc]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 def test_baked_weights_stay_beside_those_that_change(runtime: milane.Runtime) -> None:

@@ -71,12 +71,13 @@ with _testing.faults("seed.over_release", 1):
 
 @pytest.mark.skipif("tsan" in PRELOADED, reason="for AddressSanitizer, or zombies without it")
 def test_an_object_that_is_released_twice_is_found() -> None:
-    found = run(OVER_RELEASE, NSZombieEnabled="YES")
     if "asan" in PRELOADED:
+        found = run(OVER_RELEASE)
         assert found.returncode != 0
-        assert "heap-use-after-free" in found.stderr
-    else:
-        assert "deallocated" in found.stderr, found.stderr
+        # The message goes to freed memory: found there, or by libobjc, which is not instrumented.
+        assert "ERROR: AddressSanitizer" in found.stderr
+        return
+    assert "deallocated" in run(OVER_RELEASE, NSZombieEnabled="YES").stderr
     assert "deallocated" not in run("work(1)", NSZombieEnabled="YES").stderr
 
 

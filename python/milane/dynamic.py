@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -36,13 +37,14 @@ class DynamicKernel(Kernel):
         specialise: Callable[[Shapes], Kernel] | None,
         flexible: frozenset[str],
         n_inputs: int,
-        weights: Ports | None,
+        shared: tuple[Ports, threading.Lock] | None,
     ) -> None:
         super().__init__(session, specialise, flexible)
         parameters = session.inputs()
         self._inputs = Ports("input", parameters[:n_inputs])
-        self._weights = weights or Ports("weight", parameters[n_inputs:])
-        if weights:  # those of the kernel for the first shapes
+        self._weights = Ports("weight", parameters[n_inputs:])
+        if shared:  # with the kernel for the first shapes
+            self._weights, self._call_lock = shared
             own = [*(port.surface._native for port in self._inputs.values()), *self._natives()]
             outputs = [surface for _, surface in session.outputs()]
             self._own = session.bind(own, outputs)
@@ -118,7 +120,7 @@ class _OverOneSet:
 
     def __init__(self, n_inputs: int) -> None:
         self._n_inputs = n_inputs
-        self._weights: Ports | None = None
+        self._shared: tuple[Ports, threading.Lock] | None = None
 
     def __call__(
         self,
@@ -126,8 +128,8 @@ class _OverOneSet:
         specialise: Callable[[Shapes], Kernel],
         flexible: frozenset[str],
     ) -> Kernel:
-        kernel = DynamicKernel(session, specialise, flexible, self._n_inputs, self._weights)
-        self._weights = kernel.weights
+        kernel = DynamicKernel(session, specialise, flexible, self._n_inputs, self._shared)
+        self._shared = kernel._weights, kernel._call_lock
         return kernel
 
 

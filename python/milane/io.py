@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,7 @@ class KernelIO:
     _outputs: Ports
     _states: Ports
     _weights: Ports = NO_WEIGHTS
+    _call_lock: threading.Lock
 
     # --- layouts
 
@@ -212,16 +214,18 @@ class KernelIO:
         Raises:
             ClosedError: the kernel is closed.
         """
-        for name in self._states:
-            surface = self._surface(self._states, name)
-            surface.fill(np.zeros((), surface.dtype))
+        surfaces = [self._surface(self._states, name) for name in self._states]
+        with self._call_lock:
+            for surface in surfaces:
+                surface.fill(np.zeros((), surface.dtype))
 
     # --- weights
 
     @property
     def weights(self) -> Ports:
-        """The weights that are parameters of the program, in order: the trailing ones that
-        :meth:`Runtime.compile_dynamic` was told of. A kernel compiled otherwise has none.
+        """The weights that are parameters of the program, by name, in declaration order.
+
+        :meth:`Runtime.compile_dynamic` is told which they are; other kernels have none.
         """
         return self._weights
 
@@ -235,7 +239,9 @@ class KernelIO:
     ) -> None:
         """Copy halves into a weight, or into a part of it; the next evaluation uses them.
 
-        Floats of other sizes are rounded to half on the way; nothing is compiled.
+        Floats of other sizes are rounded to half on the way; nothing is compiled. A call of the
+        kernel in another thread, ``kernel(x)``, sees all of it or nothing; those of :meth:`eval`
+        and of requests are the caller's to order.
 
         Shapes: the weight's, or all its elements in row-major order. ``rows`` picks rows (the last
         axis: see :meth:`Surface.write_rows`), ``at`` a part by NumPy's integers, slices and
@@ -247,7 +253,9 @@ class KernelIO:
             ClosedError: the kernel is closed.
         """
         surface = self._surface(self._weights, weight)
-        _write_part(surface, _halves(values, surface, "write_weight"), rows, at)
+        halves = _halves(values, surface, "write_weight")
+        with self._call_lock:
+            _write_part(surface, halves, rows, at)
 
     def write_weight_f32(
         self,
@@ -266,7 +274,9 @@ class KernelIO:
             DTypeError: floats for a weight that holds none.
             ClosedError: the kernel is closed.
         """
-        _write_part(self._surface(self._weights, weight), as_array(values), rows, at)
+        surface, floats = self._surface(self._weights, weight), as_array(values)
+        with self._call_lock:
+            _write_part(surface, floats, rows, at)
 
     def _surface(self, ports: Ports, key: int | str) -> Surface:
         if self._session.closed:
