@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import subprocess
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -329,3 +331,21 @@ def test_threads_share_a_pool(kernel: milane.Kernel) -> None:
         for thread in threads:
             thread.join(120)
     assert not errors
+
+
+def test_a_million_evaluations_leave_memory_as_it_was(kernel: milane.Kernel) -> None:
+    kernel.eval_many(100_000)
+    before = resident_bytes()
+    kernel.eval_many(1_000_000)
+    # An evaluation that lost a single word would lose 8 MB.
+    assert resident_bytes() - before < 4_000_000
+    assert (kernel.outputs["y"].array == X * 2).all()
+
+
+def resident_bytes() -> int:
+    """The memory this process holds now."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except FileNotFoundError:
+        pytest.skip("only Linux says how much memory a process holds now")
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -210,3 +211,62 @@ def test_a_kernel_that_waits_for_an_event_in_vain_ends_in_time(opened: milane.Ru
         wait.signal(1)
         kernel.eval_bidirectional(wait, 1, signal, 1, timeout=10)
         assert signal.signaled_value == 1
+
+
+MATMUL = """program(1.3)
+[buildInfo = dict<string, string>({{"coremlc-version", "3505.4.1"}})]
+{
+    func main<ios18>(tensor<fp16, [1, 3, 1, 5]> x, tensor<fp16, [1, 3, 1, 5]> w) {
+        tensor<fp16, [1, 3, 1, 5]> y = mul(x = x, y = w)[name = string("y")];
+    } -> (y);
+}
+"""
+
+
+def test_evaluations_pools_futures_weight_writes_and_closes_mix(opened: milane.Runtime) -> None:
+    """Sixteen threads do everything at once; every number is right, and nothing hangs."""
+    seconds = float(os.environ.get("MILANE_SOAK_SECONDS", "3"))
+    end = time.monotonic() + seconds
+    dynamic = opened.compile_dynamic(MATMUL, 1)
+    dynamic.inputs["x"].array[...] = X
+    dynamic.write_weight("w", np.full(X.shape, 1, np.float16))
+    pool = milane.RequestPool(dynamic, 4)
+
+    def one_weight(y: np.ndarray, x: np.ndarray) -> bool:
+        return any((y == x * np.float16(scale)).all() for scale in range(1, 6))
+
+    def write() -> None:
+        scale = 0
+        while time.monotonic() < end:
+            scale = scale % 5 + 1
+            dynamic.write_weight_f32("w", np.full(X.shape, scale, np.float32))
+
+    def pooled() -> None:
+        while time.monotonic() < end:
+            with pool.acquire(timeout=60) as loan:
+                loan.inputs["x"].array[...] = X
+                loan.eval()
+                assert one_weight(loan.outputs["y"].array, X)
+
+    def called() -> None:
+        while time.monotonic() < end:
+            assert one_weight(dynamic(X)["y"], X)
+
+    def awaited() -> None:
+        while time.monotonic() < end:
+            for future in [dynamic.eval_async() for _ in range(5)]:
+                future.result(timeout=60)
+
+    def compiled() -> None:
+        while time.monotonic() < end:
+            with opened.compile(PROGRAM, weight_blob=weights(3)) as kernel:
+                kernel.eval_async()
+                assert (kernel(X)["y"] == X * 3).all()
+                with contextlib.suppress(milane.EvalError):
+                    kernel.close()
+
+    jobs = [write] * 2 + [pooled] * 5 + [called] * 4 + [awaited] * 2 + [compiled] * 3
+    assert len(jobs) == 16
+    in_threads(jobs, timeout=seconds + 120)
+    pool.close()
+    dynamic.close()

@@ -177,6 +177,12 @@ std::string Session::reload(const WeightSet& weights) {
   return how;
 }
 
+void Session::lock() {
+  if (!core_->gate.lock()) throw_closed("lock", "kernel");
+}
+
+void Session::unlock() { core_->gate.unlock(); }
+
 Diagnostics Session::diagnostics() {
   const Inside inside(core_->gate);
   if (!inside.entered()) throw_closed("diagnostics", "kernel");

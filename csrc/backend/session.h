@@ -86,6 +86,11 @@ class Session {
   std::string reload(const WeightSet& weights);
   Diagnostics diagnostics();
 
+  // Holds evaluations of all requests back until unlock(), and waits for those under way: whoever
+  // writes what they read does so in between. Throws kClosed. Both in one thread.
+  void lock();
+  void unlock();
+
   // Frees the program, its weights and working memory; idempotent. Throws kEval when another thread
   // is evaluating: wait for it first. A device that fails to unload is an error, too, but the
   // session is closed then.

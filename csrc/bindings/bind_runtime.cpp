@@ -262,6 +262,8 @@ void bind_runtime(py::module_& m) {
       .def("bind", &Session::bind, py::arg("inputs"), py::arg("outputs"), Release())
       .def("make_surface", &Session::make_surface, py::arg("layout"))
       .def("reload", &reload, py::kw_only(), py::arg("model_folder"), py::arg("files"))
+      .def("lock", &Session::lock, Release())
+      .def("unlock", &Session::unlock)
       .def("diagnostics", &Session::diagnostics, Release())
       .def("close", &Session::close, Release())
       .def_property_readonly("closed", &Session::closed)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -215,7 +217,7 @@ class KernelIO:
             ClosedError: the kernel is closed.
         """
         surfaces = [self._surface(self._states, name) for name in self._states]
-        with self._call_lock:
+        with self._call_lock, self._exclusively():
             for surface in surfaces:
                 surface.fill(np.zeros((), surface.dtype))
 
@@ -239,9 +241,9 @@ class KernelIO:
     ) -> None:
         """Copy halves into a weight, or into a part of it; the next evaluation uses them.
 
-        Floats of other sizes are rounded to half on the way; nothing is compiled. A call of the
-        kernel in another thread, ``kernel(x)``, sees all of it or nothing; those of :meth:`eval`
-        and of requests are the caller's to order.
+        Floats of other sizes are rounded to half on the way; nothing is compiled. An evaluation in
+        another thread, by the kernel or one of its requests, sees all of it or nothing; those of
+        the kernels for other shapes are the caller's to order.
 
         Shapes: the weight's, or all its elements in row-major order. ``rows`` picks rows (the last
         axis: see :meth:`Surface.write_rows`), ``at`` a part by NumPy's integers, slices and
@@ -254,7 +256,7 @@ class KernelIO:
         """
         surface = self._surface(self._weights, weight)
         halves = _halves(values, surface, "write_weight")
-        with self._call_lock:
+        with self._call_lock, self._exclusively():
             _write_part(surface, halves, rows, at)
 
     def write_weight_f32(
@@ -275,8 +277,17 @@ class KernelIO:
             ClosedError: the kernel is closed.
         """
         surface, floats = self._surface(self._weights, weight), as_array(values)
-        with self._call_lock:
+        with self._call_lock, self._exclusively():
             _write_part(surface, floats, rows, at)
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        """No evaluation reads the surfaces within: those under way are waited for, others wait."""
+        self._session.lock()
+        try:
+            yield
+        finally:
+            self._session.unlock()
 
     def _surface(self, ports: Ports, key: int | str) -> Surface:
         if self._session.closed:
