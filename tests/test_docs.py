@@ -160,3 +160,20 @@ def headings(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_examples_about_many_evaluations_run_as_printed(
+    backend: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MILANE_BACKEND", backend)
+    page = (DOCS / "many.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {"__name__": "many"}
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        exec(compile(block, "many.md", "exec"), names)
+    assert capsys.readouterr().out.splitlines() == [
+        "[6. 6. 6.]",
+        "[6. 6. 6.]",
+        "[0.0, 2.0, 4.0, 6.0, 8.0]",
+        "[ 0.  4.  8. 12. 16. 20.]",
+        "42.0",
+    ]
