@@ -178,7 +178,7 @@ std::string Session::reload(const WeightSet& weights) {
 }
 
 void Session::lock() {
-  if (!core_->gate.lock()) throw_closed("lock", "kernel");
+  if (!core_->gate.lock()) throw_closed("eval", "kernel");
 }
 
 void Session::unlock() { core_->gate.unlock(); }

@@ -196,13 +196,15 @@ class Kernel(KernelIO, Evaluates):
         values = self._named(args, kwargs)
         kernel = self._for(values)
         with kernel._call_lock:
-            for name, value in values.items():
-                try:
-                    kernel._inputs[name].surface.write(value)
-                except (InvalidArgumentError, TypeError) as error:
-                    raise _about_input(name, error) from None
+            with kernel._exclusively():  # from evaluations that other threads ask for
+                for name, value in values.items():
+                    try:
+                        kernel._inputs[name].surface.write(value)
+                    except (InvalidArgumentError, TypeError) as error:
+                        raise _about_input(name, error) from None
             kernel.eval()
-            return {name: port.surface.read() for name, port in kernel._outputs.items()}
+            with kernel._exclusively():
+                return {name: port.surface.read() for name, port in kernel._outputs.items()}
 
     def close(self) -> None:
         """Release the program; idempotent. Views of its surfaces stay valid.
