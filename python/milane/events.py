@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
 
 from . import _core
+from .closing import Closing
 from .errors import ClosedError, InvalidArgumentError
 
 
@@ -23,7 +23,7 @@ class SharedEventEvalOptions:
     enable_fw_to_fw_signal: bool = False
 
 
-class SharedEvent:
+class SharedEvent(Closing):
     """A 64-bit counter that is raised by ``signal`` and waited for; its value starts at 0.
 
     On the Mac an IOSurfaceSharedEvent, which the Neural Engine and Metal take as well; elsewhere an
@@ -92,17 +92,6 @@ class SharedEvent:
         if self._event is None:
             raise ClosedError(f"{what}: expected an open event, got a closed one")
         return self._event
-
-    def __enter__(self) -> SharedEvent:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._event is None else f"value={self._event.value}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._core import Diagnostics, MetalBuffer
+from .closing import Closing
 from .errors import ClosedError, InvalidArgumentError
 from .evaluation import Evaluates
 from .io import KernelIO
@@ -26,7 +26,7 @@ from .surface import Surface
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-class Kernel(KernelIO, Evaluates):
+class Kernel(KernelIO, Evaluates, Closing):
     """A compiled, loaded program with a surface for every input, output and state.
 
     Made by :meth:`milane.Runtime.compile`. Write inputs through ``kernel.inputs[name].array``,
@@ -220,17 +220,6 @@ class Kernel(KernelIO, Evaluates):
     def closed(self) -> bool:
         """Whether :meth:`close` has been called."""
         return self._session.closed
-
-    def __enter__(self) -> Kernel:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         ins = ", ".join(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from . import _core
 from ._core import MetalBuffer, MetalSharedEvent
+from .closing import Closing
 from .errors import ClosedError
 from .events import SharedEvent
 from .surface import Surface
 
 
-class MetalDevice:
+class MetalDevice(Closing):
     """The system's GPU: buffers over surfaces without a copy, and events both processors know.
 
     Made by :func:`milane.open_metal`. The ``handle`` of a device, buffer or event is the address of
@@ -79,17 +78,6 @@ class MetalDevice:
         if self._device is None:
             raise ClosedError(f"{what}: expected an open device, got a closed one")
         return self._device
-
-    def __enter__(self) -> MetalDevice:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"MetalDevice({'closed' if self._device is None else repr(self._device.name)})"

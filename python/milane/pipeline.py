@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._core import MetalSharedEvent
+from .closing import Closing
 from .errors import ClosedError, InvalidArgumentError
 from .events import SharedEvent
 from .kernel import Kernel
@@ -24,7 +24,7 @@ PortName = str | tuple[int, str]
 Link = tuple[PortName, PortName]
 
 
-class Pipeline:
+class Pipeline(Closing):
     """Kernels that are evaluated one after the other, and events that pace them.
 
     Args:
@@ -257,17 +257,6 @@ class Pipeline:
     def _check_open(self, what: str) -> None:
         if self._closed:
             raise ClosedError(f"{what}: expected an open pipeline, got a closed one")
-
-    def __enter__(self) -> Pipeline:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Pipeline({[kernel.function for kernel in self._kernels]}, counter={self._counter})"

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from . import _core
+from .closing import Closing
 from .errors import ClosedError, InvalidArgumentError, WaitTimeoutError
 from .evaluation import Evaluates
 from .ports import Ports
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 127
 
 
-class BoundRequest(Evaluates):
+class BoundRequest(Evaluates, Closing):
     """A kernel with surfaces fixed, made by :meth:`Kernel.bind`. A context manager.
 
     Its evaluations queue up; those of different requests run at the same time, unless the program
@@ -47,17 +48,6 @@ class BoundRequest(Evaluates):
         """Let go of what the device holds for the request; idempotent. The surfaces stay."""
         self._own.close()
         self._stop_queue()
-
-    def __enter__(self) -> BoundRequest:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"BoundRequest(inputs={list(self._inputs)}, outputs={list(self._outputs)})"
@@ -126,7 +116,7 @@ class PooledRequest:
         return f"PooledRequest({'given back' if self._request is None else 'on loan'})"
 
 
-class RequestPool:
+class RequestPool(Closing):
     """Requests of one kernel, each with surfaces of its own, so that several are in flight.
 
     While one is evaluated, another's inputs are written. A context manager.
@@ -192,17 +182,6 @@ class RequestPool:
             if not self._closed:
                 self._free.append(request)
                 self._changed.notify()
-
-    def __enter__(self) -> RequestPool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"RequestPool(depth={self._depth}, free={len(self._free)})"

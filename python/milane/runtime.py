@@ -8,13 +8,13 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from . import _core
 from ._core import DeviceInfo
 from ._core import mil as _mil
+from .closing import Closing
 from .dynamic import KernelFactory, Strategy, dynamic_factory
 from .errors import ClosedError, InvalidArgumentError
 from .kernel import Kernel, Shapes
@@ -84,7 +84,7 @@ def open(
     return Runtime(_core.open_backend(name), compile_budget)
 
 
-class Runtime:
+class Runtime(Closing):
     """An open backend: compiles programs into kernels. A context manager; any thread may use it."""
 
     def __init__(self, native: _core.Backend, compile_budget: int | None = None) -> None:
@@ -219,17 +219,6 @@ class Runtime:
     def close(self) -> None:
         """Forbid further compiles; idempotent. Kernels stay usable until they are closed."""
         self._closed = True
-
-    def __enter__(self) -> Runtime:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<milane.Runtime {self.status}>"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from .closing import Closing
 from .errors import ClosedError, InvalidArgumentError, ModelFileError
 from .kernel import Kernel
 
@@ -17,7 +17,7 @@ from .kernel import Kernel
 _POSITION, _MAX_SEQ, _PREFIX = "position", "max_seq", "state/"
 
 
-class StateHandle:
+class StateHandle(Closing):
     """How many of ``max_seq`` positions a kernel's states hold. A context manager.
 
     The program decides what a position is, and where it is written; the handle counts, clears,
@@ -145,17 +145,6 @@ class StateHandle:
 
     def _states(self) -> list[tuple[str, Any]]:
         return list(self.kernel.states.items())
-
-    def __enter__(self) -> StateHandle:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         if self._kernel is None:

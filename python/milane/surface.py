@@ -6,7 +6,6 @@ import math
 import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,11 @@ from .arrays import (
     reshaped_view,
     row_numbers,
 )
+from .closing import Closing
 from .errors import ClosedError, DTypeError, InvalidArgumentError
 
 
-class Surface(_core.ExportsArray):
+class Surface(_core.ExportsArray, Closing):
     """Memory that a backend reads and writes: an IOSurface on the Mac, host memory elsewhere.
 
     Rows (the last axis) are padded to 64 bytes, as the device lays tensors out, so ``array`` is
@@ -290,17 +290,6 @@ class Surface(_core.ExportsArray):
     def closed(self) -> bool:
         """Whether :meth:`close` has been called."""
         return self._held is None
-
-    def __enter__(self) -> Surface:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if dtype is not None and np.dtype(dtype) != self.array.dtype:
