@@ -90,6 +90,14 @@ def both() -> Iterator[Both]:
 NO_ANE = "there is no Neural Engine here, nor an emulated one"
 
 
+@pytest.fixture(autouse=True)
+def _no_compile_is_used_up() -> None:
+    """Compiles on the device are the process's: whoever opens it plainly has its whole budget."""
+    if "ane" in BACKENDS:
+        with milane.open("ane") as opened:
+            opened.reset_compile_count()
+
+
 def corpus_folder() -> Path | None:
     """The collection of programs by other authors, or None where it is not."""
     folder = Path(os.environ.get("MILANE_CORPUS", ROOT.parent / "shared" / "corpus"))

@@ -68,8 +68,6 @@ def lost() -> dict[str, int]:
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind(_clients: None, lost: dict[str, int]) -> Iterator[None]:
     """Every test ends with as many objects alive as it began with."""
-    with milane.open("ane") as opened:
-        opened.reset_compile_count()  # it is the process's
     _testing.reset()
     gc.collect()
     before = _testing.live()
