@@ -24,7 +24,7 @@ struct KernelSource {
   Framework framework;
   mil::ProgramPtr program;  // as the device gets it
   std::string text;
-  CompileOptions options;
+  CompileOptions options;  // with the function's name
   std::shared_ptr<RealtimeState> realtime;
 };
 
@@ -34,7 +34,7 @@ class AneKernel final : public Kernel {
   static KernelPtr make(KernelSource source, const WeightSet& weights);
   ~AneKernel() override;
 
-  const std::string& function() const override { return function_; }
+  const std::string& function() const override { return source_.options.function; }
   const std::vector<Port>& inputs() const override { return inputs_; }
   const std::vector<Port>& outputs() const override { return outputs_; }
   const std::vector<Port>& states() const override { return states_; }
@@ -55,7 +55,6 @@ class AneKernel final : public Kernel {
   AneKernel(KernelSource source, std::unique_ptr<LoadedModel> model, DevicePorts ports);
 
   const KernelSource source_;
-  std::string function_;
   std::unique_ptr<LoadedModel> model_;
   DevicePorts ports_;
   std::vector<Port> inputs_, outputs_, states_;

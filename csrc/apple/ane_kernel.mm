@@ -8,7 +8,6 @@
 #include "apple/iosurface.h"
 #include "backend/ane_limits.h"
 #include "backend/compiling.h"
-#include "core/half.h"
 
 namespace milane::apple {
 namespace {
@@ -155,9 +154,7 @@ KernelPtr AneKernel::make(KernelSource source, const WeightSet& weights) {
     compile_and_load(*model, source);
     try {
       DevicePorts ports = device_ports(function, model->attributes());
-      auto* kernel = new AneKernel(std::move(source), std::move(model), std::move(ports));
-      kernel->function_ = function.name;
-      return KernelPtr(kernel);
+      return KernelPtr(new AneKernel(std::move(source), std::move(model), std::move(ports)));
     } catch (...) {
       unload_quietly(*model);
       throw;
@@ -213,9 +210,7 @@ KernelPtr AneKernel::reload(const WeightSet& weights, std::string* how) {
   const auto before = canary(self);
   return objc("reload", [&]() -> KernelPtr {
     const auto finish = [&](std::unique_ptr<LoadedModel> model) {
-      auto* made = new AneKernel(source_, std::move(model), ports_);
-      made->function_ = function_;
-      return std::shared_ptr<AneKernel>(made);
+      return std::shared_ptr<AneKernel>(new AneKernel(source_, std::move(model), ports_));
     };
     std::shared_ptr<AneKernel> made;
     {

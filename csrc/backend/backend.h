@@ -1,7 +1,6 @@
 // The contract both backends fulfil. Pools, futures, pipelines and caches live above it, once.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "backend/ane_rules.h"
+#include "backend/compile_counter.h"
 #include "backend/event.h"
 #include "backend/surface.h"
 #include "backend/weights.h"
@@ -24,19 +24,6 @@ enum class Numerics : std::uint8_t { kFp16, kFp32, kAne };
 // How the device is handed a program (ane_facts B.1, B.3). memory: the in-memory model. client: the
 // files in a directory of ours, through the client. package: the client over a .mlmodelc.
 enum class Route : std::uint8_t { kMemory, kClient, kPackage };
-
-// Real compiles so far; what a cache spares is none.
-class CompileCounter {
- public:
-  std::int64_t count() const { return count_.load(); }
-  void reset() { count_ = 0; }
-  // One more. Throws kBudget when there are `budget` already.
-  void take(const std::optional<std::int64_t>& budget);
-  void give_back() { --count_; }
-
- private:
-  std::atomic<std::int64_t> count_{0};
-};
 
 struct CompileOptions {
   std::string function;  // empty: "main", or the only one
@@ -83,7 +70,9 @@ struct EvalOptions {
   std::vector<EventPoint> wait, signal;  // before the program starts; after it has ended
   bool disable_io_fences = true;         // ane_facts A.8
   bool enable_fw_to_fw_signal = false;
-  std::int64_t timeout_ns = -1;  // for the events, and on the device the completion; < 0: for ever
+  // For the host's events, and on the device the completion where there are no events, for which
+  // the framework has a patience of its own. < 0: for ever.
+  std::int64_t timeout_ns = -1;
 };
 
 // A kernel with its surfaces fixed: evaluation pays no set-up. One thread at a time.

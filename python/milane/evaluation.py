@@ -145,6 +145,8 @@ class Evaluates:
     ) -> None:
         """Wait for one event, run once, then signal another. Events may be given by their ports.
 
+        ``timeout`` is the host's; the device waits as long as its framework does.
+
         Raises:
             UnsupportedError: the kernel cannot wait for events (:meth:`eval_with_signal_event`).
             EvalError: as :meth:`eval`; also when ``timeout`` seconds are over before the event.

@@ -7,13 +7,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
 from . import blob
 from .arrays import Array, Rows, as_array, row_numbers
+from .closing import Closing
 from .errors import (
     ClosedError,
     CompileError,
@@ -113,7 +113,7 @@ class _Tiles:
             tile.close()
 
 
-class _Cached:
+class _Cached(Closing):
     """Kernels by key, the most recently used of them; one call at a time."""
 
     def __init__(self, runtime: Runtime | None, limit: int) -> None:
@@ -190,14 +190,6 @@ class _Cached:
                 return size, kernels
         raise AssertionError("no size was tried")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 class Linear(_Cached):
     """``y = x @ w.T`` with weights that are compiled into the program. A context manager.
@@ -255,9 +247,6 @@ class Linear(_Cached):
 
         size, kernels = self._tiled(outs, outs, compile_tile)
         return _Tiles(batch, outs, _over_one_input(kernels, size))
-
-    def __enter__(self) -> Linear:
-        return self
 
     def __repr__(self) -> str:
         return f"Linear({len(self._kept)} of {self._limit} kept, {self._stats})"
@@ -369,9 +358,6 @@ class DynamicLinear(_Cached):
                 surface.write(w[tile * size : (tile + 1) * size])
             self._pending = None
         return _Tiles(batch, outs, _over_one_input(kernels, size, self._surfaces))
-
-    def __enter__(self) -> DynamicLinear:
-        return self
 
     def __repr__(self) -> str:
         outs, ins = self._shape
