@@ -8,15 +8,18 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "blob/format.h"
+#include "blob/large_memory.h"
 #include "blob/reader.h"
 #include "blob/writer.h"
 #include "core/error.h"
+#include "core/half.h"
 
 namespace py = pybind11;
 
@@ -136,6 +139,60 @@ void bind_reader(py::module_& m) {
       });
 }
 
+// Floats of a contiguous Python buffer.
+std::span<const float> floats(const Buffer& buffer) {
+  const auto bytes = buffer.bytes();
+  if (bytes.size() % sizeof(float) != 0 ||
+      reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(float) != 0) {
+    throw Error(ErrorCode::kInvalidArgument, "BlobWriter: expected aligned fp32 values");
+  }
+  return {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)};
+}
+
+// Room for `size` bytes that nobody else sees until they are written.
+py::bytes bytes_of_size(std::uint64_t size) {
+  PyObject* bytes = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size));
+  if (bytes == nullptr) throw py::error_already_set();
+  blob::expect_large_write(reinterpret_cast<std::byte*>(PyBytes_AS_STRING(bytes)),
+                           static_cast<std::size_t>(size));
+  return py::reinterpret_steal<py::bytes>(bytes);
+}
+
+std::byte* data_of(const py::bytes& bytes) {
+  return reinterpret_cast<std::byte*>(PyBytes_AS_STRING(bytes.ptr()));
+}
+
+// A record to come: dtype, elements, their number, and whether these are floats to be rounded.
+using Part = std::tuple<std::string, py::object, std::int64_t, bool>;
+
+// A whole file, written once, straight into the bytes that are returned; and its records' offsets.
+py::tuple assemble(const std::vector<Part>& parts) {
+  std::vector<std::unique_ptr<const Buffer>> buffers;
+  std::vector<DType> dtypes;
+  std::uint64_t size = sizeof(blob::FileHeader);
+  for (const auto& [dtype, data, count, rounds] : parts) {
+    buffers.push_back(std::make_unique<const Buffer>(data, "blob.assemble"));
+    dtypes.push_back(dtype_of(dtype));
+    const auto& buffer = *buffers.back();
+    size = blob::size_with_record(
+        size, rounds ? floats(buffer).size() * sizeof(Half) : buffer.bytes().size());
+  }
+  py::bytes file = bytes_of_size(size);
+  std::vector<std::uint64_t> offsets;
+  auto* out = data_of(file);
+  {
+    const py::gil_scoped_release nogil;
+    auto writer = BlobWriter::over({out, static_cast<std::size_t>(size)});
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const auto& [dtype, data, count, rounds] = parts[i];
+      offsets.push_back(rounds ? writer.add_halves(floats(*buffers[i]))
+                               : writer.add(dtypes[i], buffers[i]->bytes(), count));
+    }
+    writer.finish();
+  }
+  return py::make_tuple(std::move(file), offsets);
+}
+
 void bind_writer(py::module_& m) {
   py::class_<BlobWriter>(m, "BlobWriter", "Writes a blob file, in memory or into a file.")
       .def(py::init<>())
@@ -149,14 +206,48 @@ void bind_writer(py::module_& m) {
             return w.add(t, buffer.bytes(), count);
           },
           py::arg("dtype"), py::arg("data"), py::arg("count"))
+      .def(
+          "add_halves",
+          [](BlobWriter& w, const py::object& values) {
+            const Buffer buffer(values, "BlobWriter.add");
+            const py::gil_scoped_release nogil;
+            return w.add_halves(floats(buffer));
+          },
+          py::arg("values"))
+      .def(
+          "begin",
+          [](BlobWriter& w, const std::string& dtype, std::int64_t count) {
+            w.begin(dtype_of(dtype), count);
+          },
+          py::arg("dtype"), py::arg("count"))
+      .def(
+          "append",
+          [](BlobWriter& w, const py::object& data) {
+            const Buffer buffer(data, "BlobWriter.append");
+            const py::gil_scoped_release nogil;
+            w.append(buffer.bytes());
+          },
+          py::arg("data"))
+      .def(
+          "append_halves",
+          [](BlobWriter& w, const py::object& values) {
+            const Buffer buffer(values, "BlobWriter.append");
+            const py::gil_scoped_release nogil;
+            w.append_halves(floats(buffer));
+          },
+          py::arg("values"))
+      .def("end", &BlobWriter::end)
       .def_property_readonly("count", &BlobWriter::count)
       .def_property_readonly("nbytes", &BlobWriter::size)
       .def("offset", &BlobWriter::offset, py::arg("index"))
       .def("data_offset", &BlobWriter::data_offset, py::arg("index"))
       .def("build",
            [](const BlobWriter& w) {
-             const auto bytes = w.build();
-             return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+             py::bytes file = bytes_of_size(w.build_bytes());
+             auto* out = data_of(file);
+             const py::gil_scoped_release nogil;
+             w.build_into(out);
+             return file;
            })
       .def("save", &BlobWriter::save, py::arg("path"), py::call_guard<py::gil_scoped_release>())
       .def("finish", &BlobWriter::finish, py::call_guard<py::gil_scoped_release>())
@@ -169,6 +260,7 @@ void bind_blob(py::module_& m) {
   auto sub = m.def_submodule("blob", "MIL Blob Storage v2: reader, writer, checker.");
   bind_reader(sub);
   bind_writer(sub);
+  sub.def("assemble", &assemble, py::arg("parts"));
   sub.def(
       "pack",
       [](const std::string& dtype, const py::object& values) {

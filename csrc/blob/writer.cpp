@@ -1,27 +1,18 @@
 #include "blob/writer.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstdio>
+#include <cstring>
 #include <limits>
-#include <system_error>
 #include <utility>
 
 #include "blob/format.h"
+#include "blob/sinks.h"
 #include "core/error.h"
+#include "core/half.h"
 
 namespace milane::blob {
 namespace {
-
-[[noreturn]] void fail(const std::string& path, const char* expected, int error) {
-  Error failure(ErrorCode::kFile, path + ": expected " + expected +
-                                      ", got: " + std::generic_category().message(error));
-  throw failure.from_device("POSIX", error);
-}
 
 template <class T>
 std::span<const std::byte> as_bytes(const T& value) {
@@ -32,100 +23,36 @@ FileHeader file_header(std::int64_t count) {
   return {static_cast<std::uint32_t>(count), kVersion, {}};
 }
 
-// The bits of the last byte that no element uses.
-std::uint64_t unused_bits(DType dtype, std::span<const std::byte> bytes, std::int64_t count) {
-  return bytes.size() * 8 -
-         static_cast<std::uint64_t>(count) * static_cast<std::uint64_t>(dtype_bits(dtype));
-}
-
-void check_size(DType dtype, std::span<const std::byte> bytes, std::int64_t count) {
+void check_size(DType dtype, std::int64_t count, std::uint64_t file_bytes) {
   const std::string name(dtype_name(dtype));
   if (!code_from_dtype(dtype)) {
     throw Error(ErrorCode::kDType,
                 "BlobWriter.add: expected a type of MIL Blob Storage v2, got " + name,
                 "bool is stored as uint8; 64-bit types are written inline in MIL text");
   }
-  const std::int64_t most = std::numeric_limits<std::int64_t>::max() / dtype_bits(dtype) - 7;
-  if (count < 0 || count > most || packed_bytes(dtype, count) != bytes.size()) {
-    const std::string wanted = count < 0 || count > most
-                                   ? "a sensible count"
-                                   : std::to_string(packed_bytes(dtype, count)) + " bytes";
+  // Offsets are unsigned in the format and signed in every file system.
+  constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
+  if (count < 0 || count > kMost / dtype_bits(dtype) - 7 ||
+      packed_bytes(dtype, count) >
+          static_cast<std::uint64_t>(kMost) - file_bytes - 2 * kAlignment) {
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        "BlobWriter.add: expected a count from 0 on, of a record that ends below offset 2^63, "
+        "got " +
+            std::to_string(count) + " elements of " + name);
+  }
+}
+
+void check_bytes(DType dtype, std::int64_t count, std::uint64_t bytes) {
+  if (packed_bytes(dtype, count) != bytes) {
     throw Error(ErrorCode::kInvalidArgument,
-                "BlobWriter.add: expected " + wanted + " for " + std::to_string(count) +
-                    " elements of " + name + ", got " + std::to_string(bytes.size()) + " bytes");
+                "BlobWriter.add: expected " + std::to_string(packed_bytes(dtype, count)) +
+                    " bytes for " + std::to_string(count) + " elements of " +
+                    std::string(dtype_name(dtype)) + ", got " + std::to_string(bytes) + " bytes");
   }
 }
 
 }  // namespace
-
-// Where the bytes go.
-class BlobWriter::Sink {
- public:
-  virtual ~Sink() = default;
-  virtual void append(std::span<const std::byte> bytes) = 0;
-  virtual void replace_start(std::span<const std::byte> bytes) = 0;
-  virtual void finish() {}
-  virtual const std::vector<std::byte>* memory() const { return nullptr; }
-};
-
-class BlobWriter::MemorySink : public Sink {
- public:
-  void append(std::span<const std::byte> bytes) override {
-    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
-  }
-  void replace_start(std::span<const std::byte> bytes) override {
-    std::ranges::copy(bytes, bytes_.begin());
-  }
-  const std::vector<std::byte>* memory() const override { return &bytes_; }
-
- private:
-  std::vector<std::byte> bytes_;
-};
-
-class BlobWriter::FileSink : public Sink {
- public:
-  explicit FileSink(std::string path) : path_(std::move(path)) {
-    // O_EXCL: two writers of one path, in any processes, never share a temporary file.
-    for (int i = 0; fd_ < 0; ++i) {
-      temporary_ = path_ + "." + std::to_string(::getpid()) + "-" + std::to_string(i) + ".tmp";
-      fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-      if (fd_ < 0 && errno != EEXIST) fail(path_, "a writable folder", errno);
-    }
-  }
-  ~FileSink() override {
-    close();
-    if (!finished_) ::unlink(temporary_.c_str());
-  }
-  void append(std::span<const std::byte> bytes) override {
-    while (!bytes.empty()) {
-      const auto n = ::write(fd_, bytes.data(), std::min(bytes.size(), kChunk));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail(path_, "room to write", errno);
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-    }
-  }
-  void replace_start(std::span<const std::byte> bytes) override {
-    if (::pwrite(fd_, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-      fail(path_, "room to write", errno);
-    }
-  }
-  void finish() override {
-    if (close() != 0) fail(path_, "room to write", errno);
-    if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
-      fail(path_, "a name to rename to", errno);
-    finished_ = true;
-  }
-
- private:
-  // macOS refuses a single write of 2 GiB or more.
-  static constexpr std::size_t kChunk = std::size_t{1} << 30;
-
-  int close() { return fd_ < 0 ? 0 : ::close(std::exchange(fd_, -1)); }
-
-  std::string path_, temporary_;
-  int fd_ = -1;
-  bool finished_ = false;
-};
 
 BlobWriter::BlobWriter(std::unique_ptr<Sink> sink) : sink_(std::move(sink)) {
   sink_->append(as_bytes(file_header(0)));
@@ -138,42 +65,116 @@ BlobWriter BlobWriter::to_file(const std::string& path) {
   return BlobWriter(std::make_unique<FileSink>(path));
 }
 
+BlobWriter BlobWriter::over(std::span<std::byte> memory) {
+  return BlobWriter(std::make_unique<FixedSink>(memory));
+}
+
 BlobWriter::BlobWriter(BlobWriter&&) noexcept = default;
 BlobWriter& BlobWriter::operator=(BlobWriter&&) noexcept = default;
 BlobWriter::~BlobWriter() = default;
 
+// A failed write must not leave a later record at a wrong offset.
+template <class Body>
+void BlobWriter::guarded(Body&& body) {
+  try {
+    body();
+  } catch (...) {
+    abort();
+    throw;
+  }
+}
+
 std::uint64_t BlobWriter::add(DType dtype, std::span<const std::byte> bytes, std::int64_t count) {
+  check_size(dtype, count, size_);  // before anything is written: the writer stays usable
+  check_bytes(dtype, count, bytes.size());
+  begin(dtype, count);
+  append(bytes);
+  return end();
+}
+
+std::uint64_t BlobWriter::add_halves(std::span<const float> values) {
+  begin(DType::kFp16, static_cast<std::int64_t>(values.size()));
+  append_halves(values);
+  return end();
+}
+
+void BlobWriter::begin(DType dtype, std::int64_t count) {
   if (!sink_)
     throw Error(ErrorCode::kClosed, "BlobWriter.add: expected an open writer, got a closed one");
-  check_size(dtype, bytes, count);
+  if (open_) {
+    abort();
+    throw Error(ErrorCode::kInvalidArgument,
+                "BlobWriter.add: expected the end of the record begun");
+  }
+  check_size(dtype, count, size_);
   if (records_.size() >= std::numeric_limits<std::uint32_t>::max()) {
     throw Error(ErrorCode::kInvalidArgument, "BlobWriter.add: expected fewer than 2^32 records");
   }
-  static constexpr std::array<std::byte, kAlignment> kZeros{};
-  const std::uint64_t offset = align_up(size_);
-  const std::uint64_t padding = unused_bits(dtype, bytes, count);
+  const std::uint64_t offset = align_up(size_), bytes = packed_bytes(dtype, count);
+  const std::uint64_t padding =
+      bytes * 8 - static_cast<std::uint64_t>(count) * static_cast<std::uint64_t>(dtype_bits(dtype));
   const RecordHeader header{
-      kSentinel, *code_from_dtype(dtype), bytes.size(), offset + sizeof(RecordHeader), padding, {}};
-  // A failed write must not leave a later record at a wrong offset.
-  struct Guard {
-    BlobWriter* writer;
-    ~Guard() {
-      if (writer) writer->abort();
-    }
-  } guard{this};
-  sink_->append(std::span(kZeros).first(static_cast<std::size_t>(offset - size_)));
-  sink_->append(as_bytes(header));
-  if (padding == 0) {
-    sink_->append(bytes);
-  } else {  // unused bits are zero whatever the caller left there
-    const auto last = bytes.back() & static_cast<std::byte>(0xFFu >> padding);
+      kSentinel, *code_from_dtype(dtype), bytes, offset + sizeof(RecordHeader), padding, {}};
+  std::array<std::byte, kAlignment + sizeof header> start{};  // zeros up to the record, its header
+  const auto gap = static_cast<std::size_t>(offset - size_);
+  std::memcpy(start.data() + gap, &header, sizeof header);
+  open_ = Open{offset, bytes, bytes, padding, dtype == DType::kFp16};
+  guarded([&] {
+    sink_->expect(size_, offset + sizeof header + bytes);
+    sink_->append(std::span(start).first(gap + sizeof header));
+  });
+}
+
+BlobWriter::Open& BlobWriter::open_record() {
+  if (sink_ && open_) return *open_;
+  abort();
+  throw Error(ErrorCode::kClosed, "BlobWriter.append: expected a record begun, got none");
+}
+
+void BlobWriter::take(Open& record, std::uint64_t bytes) {
+  if (bytes > record.bytes_left) {
+    throw Error(ErrorCode::kInvalidArgument, "BlobWriter.append: expected at most " +
+                                                 std::to_string(record.bytes_left) +
+                                                 " more bytes, got " + std::to_string(bytes));
+  }
+  record.bytes_left -= bytes;
+}
+
+void BlobWriter::append(std::span<const std::byte> bytes) {
+  Open& record = open_record();
+  guarded([&] {
+    take(record, bytes.size());
+    if (bytes.empty() || record.bytes_left > 0 || record.padding == 0) return sink_->append(bytes);
+    // Unused bits are zero whatever the caller left there.
+    const auto last = bytes.back() & static_cast<std::byte>(0xFFu >> record.padding);
     sink_->append(bytes.first(bytes.size() - 1));
     sink_->append(std::span(&last, 1));
+  });
+}
+
+void BlobWriter::append_halves(std::span<const float> values) {
+  Open& record = open_record();
+  guarded([&] {
+    if (!record.halves) {
+      throw Error(ErrorCode::kDType, "BlobWriter.append: expected an fp16 record for floats");
+    }
+    take(record, values.size() * sizeof(Half));
+    sink_->append_halves(values);
+  });
+}
+
+std::uint64_t BlobWriter::end() {
+  const Open record = open_record();
+  if (record.bytes_left > 0) {
+    abort();
+    throw Error(ErrorCode::kInvalidArgument, "BlobWriter.end: expected " +
+                                                 std::to_string(record.bytes_left) +
+                                                 " more bytes, got the end of the record");
   }
-  guard.writer = nullptr;
-  records_.push_back(offset);
-  size_ = offset + sizeof header + bytes.size();
-  return offset;
+  open_.reset();
+  records_.push_back(record.offset);
+  size_ = record.offset + sizeof(RecordHeader) + record.bytes;
+  return record.offset;
 }
 
 std::uint64_t BlobWriter::offset(std::int64_t i) const {
@@ -189,29 +190,45 @@ std::uint64_t BlobWriter::data_offset(std::int64_t i) const {
   return offset(i) + sizeof(RecordHeader);
 }
 
-const std::vector<std::byte>& BlobWriter::memory(const char* method) const {
+const MemorySink& BlobWriter::memory(const char* method) const {
   const std::string where = std::string("BlobWriter.") + method;
   if (!sink_)
     throw Error(ErrorCode::kClosed, where + ": expected an open writer, got a closed one");
-  const auto* bytes = sink_->memory();
-  if (bytes == nullptr) {
+  if (open_)
+    throw Error(ErrorCode::kInvalidArgument, where + ": expected the end of the record begun");
+  const auto* sink = dynamic_cast<const MemorySink*>(sink_.get());
+  if (sink == nullptr) {
     throw Error(ErrorCode::kUnsupported,
                 where + ": expected a writer in memory, got one of a file");
   }
-  return *bytes;
+  return *sink;
 }
 
 std::vector<std::byte> BlobWriter::build() const {
-  auto bytes = memory("build");
-  const FileHeader header = file_header(count());
-  std::ranges::copy(as_bytes(header), bytes.begin());
+  std::vector<std::byte> bytes(static_cast<std::size_t>(build_bytes()));
+  build_into(bytes.data());
   return bytes;
 }
 
+std::uint64_t BlobWriter::build_bytes() const {
+  memory("build");
+  return size_;
+}
+
+void BlobWriter::build_into(std::byte* out) const {
+  auto* next = out;
+  memory("build").each([&](std::span<const std::byte> piece) {
+    std::memcpy(next, piece.data(), piece.size());
+    next += piece.size();
+  });
+  const FileHeader header = file_header(count());
+  std::memcpy(out, &header, sizeof header);
+}
+
 void BlobWriter::save(const std::string& path) const {
-  const auto& bytes = memory("save");
+  const auto& pieces = memory("save");
   FileSink file(path);
-  file.append(bytes);
+  pieces.each([&](std::span<const std::byte> piece) { file.append(piece); });
   file.replace_start(as_bytes(file_header(count())));
   file.finish();
 }
@@ -220,6 +237,10 @@ void BlobWriter::finish() {
   if (!sink_)
     throw Error(ErrorCode::kClosed, "BlobWriter.finish: expected an open writer, got a closed one");
   const auto sink = std::move(sink_);  // whatever happens, the writer is closed
+  if (open_) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "BlobWriter.finish: expected the end of the record begun");
+  }
   sink->replace_start(as_bytes(file_header(count())));
   sink->finish();
 }
