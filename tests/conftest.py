@@ -55,6 +55,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [i for i in items if not is_of_another(i)]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's own cache is neither read nor written; subprocesses inherit this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MILANE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("MILANE_CACHE", raising=False)
+        patch.delenv("MILANE_CACHE_SIZE", raising=False)
+        yield
+
+
 @pytest.fixture
 def runtime(backend: str) -> Iterator[milane.Runtime]:
     """An open runtime on the backend under test."""

@@ -21,8 +21,9 @@ MAY_INCLUDE = {
     "backend": _CONTRACT,
     "host": {*_CONTRACT, "host"},
     "apple": {*_CONTRACT, "apple"},
+    "training": {"core", "host", "training"},
     "backends": {*_CONTRACT, "host", "apple", "backends"},
-    "bindings": {*_CONTRACT, "host", "apple", "backends", "bindings"},
+    "bindings": {*_CONTRACT, "host", "apple", "training", "backends", "bindings"},
     "bridge": {*_CONTRACT, "backends", "bridge"},
     # Apple's framework as tests have it: below apple/, which must not know of it.
     "emulated": {*_CONTRACT, "host", "emulated"},

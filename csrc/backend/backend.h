@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/ane_rules.h"
+#include "backend/compile_cache.h"
 #include "backend/compile_counter.h"
 #include "backend/event.h"
 #include "backend/surface.h"
@@ -38,6 +39,8 @@ struct CompileOptions {
   std::uint32_t qos = 21;                // ane_facts B.6
   std::uint32_t perf_stats_mask = 0;
   bool use_cache = true;  // load what the system compiled before instead of compiling again
+
+  std::shared_ptr<CompileCache> cache;  // the host's: packed weights of earlier compiles, when set
 
   std::shared_ptr<CompileCounter> compiles;    // every real compile is counted here, when set
   std::optional<std::int64_t> compile_budget;  // throws kBudget instead of going past it

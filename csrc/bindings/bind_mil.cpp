@@ -242,6 +242,7 @@ void bind_mil(py::module_& m) {
   bind_operation(mil);
   bind_function(mil);
   bind_program(mil);
+  bind_builder(mil);
   bind_functions(mil);
 }
 

@@ -116,10 +116,12 @@ std::shared_ptr<Session> compile(const OpenBackend& self, const mil::ProgramPtr&
                                  const std::string& model_folder,
                                  const std::map<std::string, py::object>& files,
                                  const py::dict& given, std::optional<std::int64_t> compile_budget,
-                                 const std::shared_ptr<Session>& sibling) {
+                                 const std::shared_ptr<Session>& sibling,
+                                 const std::shared_ptr<CompileCache>& cache) {
   CompileOptions options = options_of(given);
   options.compiles = self.compiles;
   options.compile_budget = compile_budget;
+  options.cache = cache;
   const SurfaceStyle style = style_of(given["surface_style"].cast<std::string>());
   const WeightSet weights = weights_of(model_folder, files);
   py::gil_scoped_release release;
@@ -239,7 +241,8 @@ void bind_runtime(py::module_& m) {
            })
       .def("end_realtime", [](const OpenBackend& b) { b.backend->end_realtime(); })
       .def("compile", &compile, py::arg("program"), py::kw_only(), py::arg("model_folder"),
-           py::arg("files"), py::arg("options"), py::arg("compile_budget"), py::arg("sibling"));
+           py::arg("files"), py::arg("options"), py::arg("compile_budget"), py::arg("sibling"),
+           py::arg("cache") = nullptr);
   m.def("open_backend", [](const std::string& name) {
     OpenBackend b;
     b.backend = open_backend(name, &b.why);

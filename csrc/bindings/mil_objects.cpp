@@ -25,12 +25,6 @@ NamedType named_type(py::handle item) {
   return {checked_name(pair[0].cast<std::string>(), "value"), type_from(pair[1]), {}};
 }
 
-std::vector<NamedType> named_types(const py::iterable& items) {
-  std::vector<NamedType> result;
-  for (const auto item : items) result.push_back(named_type(item));
-  return result;
-}
-
 std::vector<Operand> names(const py::iterable& items) {
   std::vector<Operand> result;
   for (const auto item : items) {
@@ -248,6 +242,14 @@ void set_constant(Operation& op, const py::object& array, const std::optional<st
   put_attribute(op.attributes, "val", value);
 }
 
+}  // namespace
+
+std::vector<NamedType> named_types(const py::iterable& items) {
+  std::vector<NamedType> result;
+  for (const auto item : items) result.push_back(named_type(item));
+  return result;
+}
+
 OperationPtr make_operation(const std::string& type, const py::iterable& outputs,
                             const py::dict& inputs, const py::dict& attributes,
                             const std::string& opset) {
@@ -261,8 +263,6 @@ OperationPtr make_operation(const std::string& type, const py::iterable& outputs
   }
   return op;
 }
-
-}  // namespace
 
 void bind_operation(py::module_& m) {
   py::class_<NamedType>(m, "NamedType", "A value's name and type: a parameter or a result.")

@@ -14,9 +14,16 @@
 
 namespace milane::bindings {
 
-// NamedType, Operation and Block; Function.
+// NamedType, Operation and Block; Function; Builder.
 void bind_operation(pybind11::module_& m);
 void bind_function(pybind11::module_& m);
+void bind_builder(pybind11::module_& m);
+
+// What Python hands over: NamedTypes or pairs (name, type); value names, Values, lists of both.
+std::vector<mil::NamedType> named_types(const pybind11::iterable& items);
+mil::OperationPtr make_operation(const std::string& type, const pybind11::iterable& outputs,
+                                 const pybind11::dict& inputs, const pybind11::dict& attributes,
+                                 const std::string& opset);
 
 [[noreturn]] inline void invalid(const std::string& message, const std::string& hint = {}) {
   throw Error(ErrorCode::kInvalidArgument, message, hint);

@@ -13,6 +13,8 @@ PYBIND11_MODULE(_core, m) {
   bind_surface(m);
   bind_events(m);
   bind_apple(m);
+  bind_cache(m);
   bind_runtime(m);
   bind_loop(m);
+  bind_training(m);
 }

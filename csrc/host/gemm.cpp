@@ -280,6 +280,11 @@ void store_tile(const OutputRef& c, std::int64_t row, std::int64_t column, const
   if (c.dtype == DType::kFp16) {
     kernels().store_half(static_cast<Half*>(c.data) + at, c.row_stride, acc, lda, row_bias,
                          column_bias, rows, columns);
+  } else if (c.add) {
+    float* const to = static_cast<float*>(c.data) + at;
+    for (std::int64_t i = 0; i < rows; ++i) {
+      kernels().axpy(to + i * c.row_stride, acc + i * lda, 1.0f, static_cast<std::size_t>(columns));
+    }
   } else {
     kernels().store_float(static_cast<float*>(c.data) + at, c.row_stride, acc, lda, row_bias,
                           column_bias, rows, columns);

@@ -30,6 +30,7 @@ struct OutputRef {
   std::int64_t row_stride = 0;
   const float* row_bias = nullptr;
   const float* column_bias = nullptr;
+  bool add = false;  // to what is there; floats only
 };
 
 // Packed rows, [ceil(rows/16)][depth][16] in their own element type; missing rows are zero.
@@ -48,11 +49,12 @@ class PackedMatrix {
  public:
   PackedMatrix() = default;
   PackedMatrix(DType dtype, std::int64_t rows, std::int64_t depth);
-  PackedMatrix(const MatrixRef& from, std::int64_t rows, std::int64_t depth)
-      : PackedMatrix(from.dtype, rows, depth) {
-    pack_rows(view_, from, 0, depth);
-  }
+  // Rows that are packed already.
+  PackedMatrix(std::shared_ptr<std::byte> memory, DType dtype, std::int64_t rows,
+               std::int64_t depth)
+      : memory_(std::move(memory)), view_{dtype, memory_.get(), rows, depth} {}
   const PackedView& view() const { return view_; }
+  const std::shared_ptr<std::byte>& memory() const { return memory_; }
 
  private:
   std::shared_ptr<std::byte> memory_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "host/baking.h"
 #include "host/chain.h"
 #include "host/op.h"
 #include "host/plan.h"
@@ -59,6 +60,6 @@ struct Graph {
 void settle_state_reads(Graph& graph);
 
 Graph lower(const mil::Program& program, const mil::Function& function, const WeightSet& weights,
-            const CompileOptions& options);
+            const CompileOptions& options, Baking& baking);
 
 }  // namespace milane::host

@@ -193,6 +193,9 @@ class HostRequest final : public Request {
   std::vector<std::byte*> table_;
 };
 
+KernelPtr make_host_kernel(mil::ProgramPtr program, const WeightSet& weights,
+                           const CompileOptions& options, std::string* how);
+
 class HostKernel final : public Kernel {
  public:
   HostKernel(mil::ProgramPtr program, CompileOptions options, std::shared_ptr<const Plan> plan)
@@ -207,9 +210,7 @@ class HostKernel final : public Kernel {
     return std::make_unique<HostRequest>(plan_, inputs, outputs, states);
   }
   KernelPtr reload(const WeightSet& weights, std::string* how) override {
-    KernelPtr made = compile_host_kernel(program_, weights, options_);
-    *how = "compiled";
-    return made;
+    return make_host_kernel(program_, weights, options_, how);
   }
 
  private:
@@ -218,14 +219,28 @@ class HostKernel final : public Kernel {
   std::shared_ptr<const Plan> plan_;
 };
 
-}  // namespace
-
-KernelPtr compile_host_kernel(mil::ProgramPtr program, const WeightSet& weights,
-                              const CompileOptions& options) {
+// `*how` is "cached" when everything was baked before, which is no compile, else "compiled".
+KernelPtr make_host_kernel(mil::ProgramPtr program, const WeightSet& weights,
+                           const CompileOptions& options, std::string* how) {
   const mil::Function& function = pick_function(*program, options.function);
+  Baking baking(*program, function, weights, options);
+  if (baking.hit()) {
+    try {
+      auto plan = make_plan(*program, function, weights, options, baking);
+      baking.finish();
+      *how = "cached";
+      return std::make_shared<HostKernel>(std::move(program), options, std::move(plan));
+    } catch (const Baking::Mismatch&) {
+      baking.forget();
+    } catch (const Error&) {  // then it is no compile that succeeds: say so as every compile does
+      baking.forget();
+    }
+  }
   if (options.compiles) options.compiles->take(options.compile_budget);
   try {
-    auto plan = make_plan(*program, function, weights, options);
+    auto plan = make_plan(*program, function, weights, options, baking);
+    baking.finish();
+    *how = "compiled";
     return std::make_shared<HostKernel>(std::move(program), options, std::move(plan));
   } catch (Error& e) {
     if (options.compiles) options.compiles->give_back();
@@ -235,6 +250,14 @@ KernelPtr compile_host_kernel(mil::ProgramPtr program, const WeightSet& weights,
     }
     throw e.during("compile");
   }
+}
+
+}  // namespace
+
+KernelPtr compile_host_kernel(mil::ProgramPtr program, const WeightSet& weights,
+                              const CompileOptions& options) {
+  std::string how;
+  return make_host_kernel(std::move(program), weights, options, &how);
 }
 
 }  // namespace milane::host

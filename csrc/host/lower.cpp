@@ -18,12 +18,22 @@ namespace {
 
 // A folded result larger than this is computed at every evaluation instead of being kept.
 constexpr std::size_t kFoldLimit = std::size_t{256} << 20;
+// A folded result smaller than this is folded again by every compile.
+constexpr std::size_t kBakedFold = std::size_t{16} << 10;
+// From here on, weights in the caller's memory are used in place if they are aligned for a
+// register; copying them would cost more than the loads that cross cache lines.
+constexpr std::size_t kInPlaceBytes = std::size_t{64} << 10;
+constexpr std::size_t kInPlaceAlignment = 16;
 
 class Lowering {
  public:
   Lowering(const mil::Program& program, const mil::Function& function, const WeightSet& weights,
-           const CompileOptions& options)
-      : program_(program), function_(function), weights_(weights), options_(options) {}
+           const CompileOptions& options, Baking& baking)
+      : program_(program),
+        function_(function),
+        weights_(weights),
+        options_(options),
+        baking_(baking) {}
 
   Graph run() {
     bind_inputs();
@@ -33,6 +43,10 @@ class Lowering {
     }
     for (const auto& out : function_.body.outputs)
       graph_.outputs.emplace_back(out.name, id_of(out));
+    for (const auto& [name, id] : graph_.outputs) read_.insert(graph_.root(id));
+    for (const auto& [id, place] : baked_folds_) {
+      if (!read_.contains(id)) baking_.leave_out(place);
+    }
     settle_state_reads(graph_);
     return std::move(graph_);
   }
@@ -104,7 +118,8 @@ class Lowering {
     WeightData data{value.data.data(), value.data.size(), nullptr};
     if (value.is_blob()) data = weights_.find(program_, value);
     const DType to = storage(value.type.dtype);
-    const bool aligned = reinterpret_cast<std::uintptr_t>(data.data) % kCacheLine == 0;
+    const std::size_t alignment = data.bytes < kInPlaceBytes ? kCacheLine : kInPlaceAlignment;
+    const bool aligned = reinterpret_cast<std::uintptr_t>(data.data) % alignment == 0;
     if (to == value.type.dtype && aligned && data.owner) {
       return new_constant(value.type, to, data.owner, data.data);
     }
@@ -333,11 +348,16 @@ class Lowering {
       for (ValueId id : ids) all_constant = all_constant && (shape_only || graph_.at(id).constant);
     }
     node.outputs = operands(outs);
-    OpSite site(args, node.inputs, node.outputs);
+    OpSite site(args, node.inputs, node.outputs, &baking_);
     prepare(op, site, node);
     std::size_t bytes = 0;
     for (const Operand& o : node.outputs) bytes += o.bytes();
-    if (all_constant && bytes <= kFoldLimit) return fold(node, outs);
+    const bool folded = all_constant && bytes <= kFoldLimit;
+    const bool baked = folded && outs.size() == 1 && bytes >= kBakedFold;
+    // A transposition that is baked looks at its operand only when it runs.
+    if (!baked || op.type != "transpose") note_reads(node);
+    if (baked) return bake_fold(node, outs.front());
+    if (folded) return fold(node, outs);
     graph_.nodes.push_back(std::move(node));
   }
 
@@ -363,6 +383,39 @@ class Lowering {
     if (options_.numerics == Numerics::kAne) apply_quirks(site, op.type, options_.quirks, node);
   }
 
+  // What the operation needs of its operands beyond what it has packed. Several uses by one
+  // operation count as one that needs it.
+  void note_reads(const Node& node) {
+    const std::vector<ValueId> packed = baking_.take_packed();
+    std::unordered_map<ValueId, int> uses;
+    for (const auto& [argument, operands] : node.inputs) {
+      for (const Operand& o : operands) ++uses[o.id];
+    }
+    for (const auto& [id, count] : uses) {
+      const bool only_packed = std::find(packed.begin(), packed.end(), id) != packed.end();
+      if (count > 1 || !only_packed) read_.insert(graph_.root(id));
+    }
+  }
+
+  // The node's result becomes a constant, from an earlier compile where there is one.
+  void bake_fold(Node& node, ValueId out) {
+    const std::size_t bytes = graph_.at(out).operand.bytes();
+    if (auto memory = baking_.take(bytes)) return set_constant(out, std::move(memory));
+    fold(node, {out});
+    const std::shared_ptr<const void>& made = graph_.owners.back();
+    baked_folds_[out] = baking_.keep(std::static_pointer_cast<const std::byte>(made), bytes);
+  }
+
+  void set_constant(ValueId id, std::shared_ptr<std::byte> memory) {
+    ValueInfo& v = graph_.at(id);
+    pointers_[static_cast<std::size_t>(id)] = memory.get();
+    v.constant = true;
+    v.kind = Slot::Kind::kConstant;
+    v.operand.constant = memory.get();
+    v.view = {v.operand.dtype, v.operand.dims, memory.get(), nullptr};
+    graph_.owners.push_back(std::move(memory));
+  }
+
   // Runs the node now; its results become constants.
   void fold(Node& node, const std::vector<ValueId>& outs) {
     if (node.is_chain()) node.run = single_chain(node);
@@ -373,14 +426,7 @@ class Lowering {
       pointers_[static_cast<std::size_t>(id)] = results.back().get();
     }
     node.run(Exec(pointers_.data(), scratch.get()));
-    for (std::size_t i = 0; i < outs.size(); ++i) {
-      ValueInfo& v = graph_.at(outs[i]);
-      v.constant = true;
-      v.kind = Slot::Kind::kConstant;
-      v.operand.constant = results[i].get();
-      v.view = {v.operand.dtype, v.operand.dims, results[i].get(), nullptr};
-      graph_.owners.push_back(std::move(results[i]));
-    }
+    for (std::size_t i = 0; i < outs.size(); ++i) set_constant(outs[i], std::move(results[i]));
   }
 
   static RunFn single_chain(const Node& node) {
@@ -409,7 +455,8 @@ class Lowering {
     if (update) read_state(op, state);
   }
 
-  Node copy_node(const mil::Operation& op, ValueId from, ValueId to) const {
+  Node copy_node(const mil::Operation& op, ValueId from, ValueId to) {
+    read_.insert(graph_.root(from));
     Node node;
     node.op = op.type;
     node.name = op.outputs.empty() ? op.type : op.outputs.front().name;
@@ -434,17 +481,20 @@ class Lowering {
   const mil::Function& function_;
   const WeightSet& weights_;
   const CompileOptions& options_;
+  Baking& baking_;
   Graph graph_;
   std::unordered_map<std::string_view, ValueId> names_;
   std::unordered_map<const mil::Value*, ValueId> constants_;
   std::vector<std::byte*> pointers_;  // by ValueId; set for constants, used when folding
+  std::unordered_set<ValueId> read_;  // roots that are needed as they are, not only packed
+  std::unordered_map<ValueId, std::size_t> baked_folds_;  // folded value -> its place in baking_
 };
 
 }  // namespace
 
 Graph lower(const mil::Program& program, const mil::Function& function, const WeightSet& weights,
-            const CompileOptions& options) {
-  return Lowering(program, function, weights, options).run();
+            const CompileOptions& options, Baking& baking) {
+  return Lowering(program, function, weights, options, baking).run();
 }
 
 }  // namespace milane::host

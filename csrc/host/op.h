@@ -17,6 +17,7 @@
 namespace milane::host {
 
 using ValueId = std::int32_t;
+class Baking;
 
 // A dense, row-major tensor of the plan. In numerics "fp32" every fp16 tensor is stored as fp32,
 // so op functions look at `dtype` here and never at the program's declared type.
@@ -24,7 +25,9 @@ struct Operand {
   ValueId id = -1;
   DType dtype = DType::kFp16;
   Dims dims;
-  const std::byte* constant = nullptr;  // its bytes, when known at planning; 64-byte aligned
+  // Its bytes, when known at planning. 64-byte aligned, but large weights in the caller's memory
+  // may be aligned to 16.
+  const std::byte* constant = nullptr;
 
   bool present() const { return id >= 0; }
   bool is_constant() const { return constant != nullptr; }
@@ -56,7 +59,7 @@ class Exec {
   }
 
  private:
-  std::byte* const* values_;  // by ValueId; constants included; every pointer 64-byte aligned
+  std::byte* const* values_;  // by ValueId; constants included; aligned as Operand::constant says
   std::byte* scratch_;
 };
 
@@ -67,8 +70,8 @@ class OpSite {
  public:
   OpSite(const mil::OpArgs& arguments,
          std::vector<std::pair<std::string_view, std::vector<Operand>>> ins,
-         std::vector<Operand> outs)
-      : args(arguments), inputs_(std::move(ins)), outputs_(std::move(outs)) {}
+         std::vector<Operand> outs, Baking* baking = nullptr)
+      : args(arguments), inputs_(std::move(ins)), outputs_(std::move(outs)), baking_(baking) {}
 
   const mil::OpArgs&
       args;  // constants, axes, strings: args.integer("axis"), args.boolean("keep_dims")
@@ -91,6 +94,8 @@ class OpSite {
     return s;
   }
   std::size_t scratch_bytes() const { return scratch_bytes_; }
+  // What keeps packed constants for later compiles; null where nothing does (baking.h).
+  Baking* baking() const { return baking_; }
 
  private:
   const std::vector<Operand>& find(std::string_view name) const {
@@ -103,6 +108,7 @@ class OpSite {
 
   std::vector<std::pair<std::string_view, std::vector<Operand>>> inputs_;
   std::vector<Operand> outputs_;
+  Baking* baking_;
   std::size_t scratch_bytes_ = 0;
 };
 

@@ -259,9 +259,10 @@ class Planner {
 }  // namespace
 
 std::shared_ptr<const Plan> make_plan(const mil::Program& program, const mil::Function& function,
-                                      const WeightSet& weights, const CompileOptions& options) {
+                                      const WeightSet& weights, const CompileOptions& options,
+                                      Baking& baking) {
   const bool fuse = options.fuse && options.numerics != Numerics::kAne;
-  return Planner(function, lower(program, function, weights, options), fuse).run();
+  return Planner(function, lower(program, function, weights, options, baking), fuse).run();
 }
 
 }  // namespace milane::host

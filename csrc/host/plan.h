@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "host/baking.h"
 #include "host/op.h"
 
 namespace milane::host {
@@ -40,7 +41,9 @@ struct Plan {
 // Plans one function for concrete input shapes. The program must have been verified.
 // Throws kUnsupportedOp for an operation the host engine lacks, kCompile for shapes that only the
 // data decide, and what the weights' lookup throws; every message has line and column.
+// Baking::Mismatch when `baking` does not fit.
 std::shared_ptr<const Plan> make_plan(const mil::Program& program, const mil::Function& function,
-                                      const WeightSet& weights, const CompileOptions& options);
+                                      const WeightSet& weights, const CompileOptions& options,
+                                      Baking& baking);
 
 }  // namespace milane::host

@@ -17,7 +17,8 @@ from .errors import ClosedError, InvalidArgumentError
 from .evaluation import Evaluates
 from .io import KernelIO
 from .metal import MetalDevice
-from .options import DEFAULT_WEIGHT_PATH, WeightFile
+from .mil.program import DEFAULT_WEIGHT_PATH, Weight, blobs
+from .options import WeightFile
 from .options import weight_files as named_files
 from .ports import Ports
 from .requests import BoundRequest, chosen_surfaces
@@ -48,6 +49,7 @@ class Kernel(KernelIO, Evaluates, Closing):
         self._inputs = Ports("input", session.inputs())
         self._outputs = Ports("output", session.outputs())
         self._states = Ports("state", session.states())
+        self._stored: list[Weight] = []  # those that are given as arrays, by name
         self._call_lock = threading.Lock()  # from the first input written to the last output read
 
     @property
@@ -93,6 +95,19 @@ class Kernel(KernelIO, Evaluates, Closing):
             Ports.over("output", list(self._outputs), outs),
         )
 
+    def make_surface(self, name: str) -> Surface:
+        """Return a new surface for :meth:`bind`, zero, in the layout of an input, output or state.
+
+        Raises:
+            InvalidArgumentError: nothing has this name.
+            ClosedError: the kernel is closed.
+        """
+        for ports in (self._inputs, self._outputs, self._states):
+            if name in ports:
+                return Surface._wrap(self._session.make_surface(ports[name].layout))
+        known = ", ".join([*self._inputs, *self._outputs, *self._states])
+        raise InvalidArgumentError(f"make_surface: expected a name among {known}, got {name}")
+
     def run(
         self,
         inputs: Sequence[Surface] | Mapping[str, Surface] | None = None,
@@ -111,15 +126,17 @@ class Kernel(KernelIO, Evaluates, Closing):
         self,
         weight_blob: bytes | None = None,
         *,
+        weights: Mapping[str, npt.ArrayLike] | None = None,
         weight_path: str = DEFAULT_WEIGHT_PATH,
         weight_files: Mapping[str, bytes | os.PathLike[str]] | Sequence[WeightFile] = (),
     ) -> str:
         """Swap the weights that are baked into the program; return how it was done.
 
-        All weight files of the program are given, as :meth:`Runtime.compile` takes them; surfaces
-        stay. ``"donor"``: loaded without a compile, and seen to give other results than before.
-        ``"cached"``: the system had compiled these weights before. ``"compiled"``: neither worked,
-        or the backend is the host, which plans again. On an error the old weights stay.
+        All weight files of the program are given, as :meth:`Runtime.compile` takes them, or all
+        arrays by name where the kernel was compiled with ``weights``; surfaces stay.
+        ``"donor"``: loaded without a compile, and seen to give other results than before.
+        ``"cached"``: these weights had been compiled before, by the system, or on the host into
+        :mod:`milane.cache`. ``"compiled"``: neither worked. On an error the old weights stay.
 
         Raises:
             BlobError, ModelFileError, InvalidArgumentError: as :meth:`Runtime.compile`.
@@ -128,6 +145,8 @@ class Kernel(KernelIO, Evaluates, Closing):
             ClosedError: the kernel is closed.
         """
         files = named_files(weight_blob, weight_path, weight_files)
+        if weights is not None:
+            files.update(blobs(self._stored, weights))
         return self._session.reload(model_folder="", files=files)
 
     @property

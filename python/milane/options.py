@@ -9,13 +9,14 @@ from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy.typing as npt
+
 from ._core import mil as _mil
 from .errors import InvalidArgumentError
-
-DEFAULT_WEIGHT_PATH = "@model_path/weights/weight.bin"
+from .mil.program import DEFAULT_WEIGHT_PATH, MILProgram
 
 Numerics = Literal["fp16", "fp32", "ane"]
-Source = str | bytes | os.PathLike[str] | _mil.Program
+Source = str | bytes | os.PathLike[str] | _mil.Program | MILProgram
 
 
 class QoS(IntEnum):
@@ -58,11 +59,15 @@ class CompileOptions:
         weight_blob: content of the file at ``weight_path``.
         weight_path: where the program looks for ``weight_blob``.
         weight_files: more weight files: bytes or paths by ``@model_path/…``.
+        weights: arrays for the program's stored constants, by their names; Milane writes the files.
+            A :class:`milane.mil.MILProgram` may know some or all of them itself.
         package_path: a ``.mlmodelc`` directory.
         model_key: the key of a package on the device.
         route: how the device gets a program: ``"memory"`` as data, ``"client"`` as a folder of
             files, which shared events need. Packages have a route of their own.
-        use_cache: whether the device may load what its system has compiled before.
+        use_cache: whether to load what was compiled before, which then counts as no compile: the
+            device from what its system keeps, the host from :mod:`milane.cache`. Without it, the
+            host leaves nothing there either.
         surface_style: how IOSurfaces are declared: ``"flat"`` as one row of bytes, ``"shaped"`` as
             rows of elements. The bytes are the same.
         qos: quality of service on the device (:class:`QoS`); 0 means its default, 21.
@@ -83,6 +88,7 @@ class CompileOptions:
     weight_files: Mapping[str, bytes | os.PathLike[str]] | Sequence[WeightFile] = field(
         default_factory=dict
     )
+    weights: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
     package_path: str | os.PathLike[str] | None = None
     model_key: str = "s"
     route: Literal["memory", "client"] = "memory"

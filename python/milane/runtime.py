@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
-from . import _core
+import numpy.typing as npt
+
+from . import _core, cache
 from ._core import DeviceInfo
 from ._core import mil as _mil
 from .closing import Closing
 from .dynamic import KernelFactory, Strategy, dynamic_factory
 from .errors import ClosedError, InvalidArgumentError
 from .kernel import Kernel, Shapes
+from .mil.program import MILProgram, Weight, blob_constants, blobs
 from .options import CompileOptions, ModelType, Source, merge, weight_files
 
 # Plans kept per flexible kernel; the least recently used is dropped.
@@ -156,7 +159,8 @@ class Runtime(Closing):
         """Return a kernel for one function of a program.
 
         ``source`` is MIL text, a path to a ``.mil`` file (its folder is ``@model_path``), a path to
-        a ``.mlmodelc`` directory, a :class:`milane.mil.Program`, or a :class:`CompileOptions`.
+        a ``.mlmodelc`` directory, a :class:`milane.mil.Program`, a :class:`milane.mil.MILProgram`,
+        or a :class:`CompileOptions`.
         A string is text when it contains ``program`` followed by a parenthesis, else a path. The
         keywords are the fields of :class:`CompileOptions`.
 
@@ -173,9 +177,9 @@ class Runtime(Closing):
         """
         self._check_open()
         chosen, source = merge(source, options)
-        program, folder = _load(source, chosen)
-        program.verify()
-        return _Compiler(self, program, folder, chosen, Kernel).kernel({})
+        loaded = _load(source)
+        loaded.program.verify()
+        return _Compiler(self, loaded, chosen, Kernel).kernel({})
 
     def compile_dynamic(
         self,
@@ -205,12 +209,13 @@ class Runtime(Closing):
         """
         self._check_open()
         chosen, source = merge(source, options)
-        program, folder = _load(source, chosen)
+        loaded = _load(source)
+        program = loaded.program
         program.verify()
         name = chosen.function or _default_function(program)
         # A function that is not there: compile says so.
         make = dynamic_factory(program[name], n_inputs, strategy) if name in program else Kernel
-        return _Compiler(self, program, folder, chosen, make).kernel({})
+        return _Compiler(self, loaded, chosen, make).kernel({})
 
     def _check_open(self) -> None:
         if self._closed:
@@ -230,18 +235,18 @@ class _Compiler:
     def __init__(
         self,
         runtime: Runtime,
-        program: _mil.Program,
-        folder: str,
+        loaded: _Loaded,
         options: CompileOptions,
         make: KernelFactory,
     ) -> None:
         # A copy: the kernel must not change when its caller edits the program.
         self._runtime = runtime
-        self._program = program.copy()
-        self._folder = folder
+        self._program = loaded.program.copy()
+        self._folder = loaded.folder
         self._options = options
         self._make = make
-        self._files = weight_files(options.weight_blob, options.weight_path, options.weight_files)
+        self._weights = _named_weights(loaded, options)
+        self._files = _all_files(self._weights, loaded.data, options)
         # Sessions, not kernels: those refer to this compiler, and a cycle would keep programs
         # loaded until the garbage collector comes by.
         self._sessions: OrderedDict[_ShapeKey, _core.Session] = OrderedDict()
@@ -279,12 +284,15 @@ class _Compiler:
         return handle
 
     def _handle(self, session: _core.Session) -> Kernel:
-        return self._make(session, self.kernel, self._flexible_inputs(session.function))
+        kernel = self._make(session, self.kernel, self._flexible_inputs(session.function))
+        kernel._stored = self._weights
+        return kernel
 
     def _compile(self, shapes: Shapes) -> _core.Session:
         runtime, options = self._runtime, self._options
         runtime._check_open()
         is_package = options.model_type is ModelType.PACKAGE
+        kept = cache.for_compile(options.use_cache) if runtime.backend == "host" else None
         session = runtime._native.compile(
             self._program,
             model_folder=self._folder,
@@ -292,7 +300,9 @@ class _Compiler:
             options=options.native(self._folder if is_package else "", shapes),
             compile_budget=runtime._compile_budget,
             sibling=self._first,
+            cache=kept,
         )
+        cache.log_problem(kept)
         self._first = self._first or session
         return session
 
@@ -307,16 +317,49 @@ def _default_function(program: _mil.Program) -> str:
     return "main" if "main" in names or len(names) != 1 else names[0]
 
 
-def _load(source: Source, options: CompileOptions) -> tuple[_mil.Program, str]:
-    """The parsed program and its ``@model_path`` folder ("" when it has none)."""
+@dataclass(frozen=True)
+class _Loaded:
+    """A program, its ``@model_path`` folder ("" when it has none), and what it knows of weights."""
+
+    program: _mil.Program
+    folder: str = ""
+    made: bool = False  # a MILProgram: it has no folder, so all its weights are given
+    data: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
+
+
+def _load(source: Source) -> _Loaded:
+    if isinstance(source, MILProgram):
+        return _Loaded(source.program, made=True, data=source.data)
     if isinstance(source, _mil.Program):
-        return source, ""
+        return _Loaded(source)
     is_text = isinstance(source, bytes) or (
         isinstance(source, str) and ("\n" in source or "program(" in source.replace(" ", ""))
     )
     if is_text:
         assert isinstance(source, str | bytes)
-        return _mil.parse(source), ""
+        return _Loaded(_mil.parse(source))
     assert isinstance(source, str | os.PathLike)
     path = os.fspath(source)
-    return _mil.load(path), _mil.read_source(path).model_folder
+    return _Loaded(_mil.load(path), _mil.read_source(path).model_folder)
+
+
+def _named_weights(loaded: _Loaded, options: CompileOptions) -> list[Weight]:
+    """The stored constants whose arrays are given by name: those of no file given as it is."""
+    if not loaded.made and not options.weights:
+        return []
+    given = weight_files(options.weight_blob, options.weight_path, options.weight_files)
+    weights = [w for w in blob_constants(loaded.program) if w.path not in given]
+    if loaded.made:
+        return weights
+    paths = {w.path for w in weights if w.name in options.weights}
+    return [w for w in weights if w.path in paths]
+
+
+def _all_files(
+    weights: list[Weight], data: Mapping[str, npt.ArrayLike], options: CompileOptions
+) -> dict[str, bytes | str]:
+    known = {w.name: data[w.name] for w in weights if w.name in data}
+    files = weight_files(options.weight_blob, options.weight_path, options.weight_files)
+    if weights or options.weights:
+        files.update(blobs(weights, {**known, **options.weights}))
+    return files

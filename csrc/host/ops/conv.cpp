@@ -93,8 +93,10 @@ RunFn op_conv(OpSite& site) {
   PackedMatrix owned;
   Scratch packed;
   if (a.weight.is_constant()) {
-    owned = allocate_taps(conv, a.weight.dtype);
-    pack_taps(conv, layout, a.weight.constant, {a.weight.dtype, owned.view().data});
+    owned =
+        pack_constant(site, a.weight, packed_taps(conv, a.weight.dtype), [&](const PackedView& to) {
+          pack_taps(conv, layout, a.weight.constant, {to.dtype, to.data});
+        });
   } else {
     packed = site.scratch(tap_weight_bytes(conv, a.weight.dtype));
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "host/baking.h"
 #include "host/gemm.h"
 #include "host/op.h"
 
@@ -42,7 +43,7 @@ struct TapWeights {
 };
 std::size_t tap_weight_bytes(const TapConv& conv, DType dtype);
 // Room for tap_weight_bytes().
-PackedMatrix allocate_taps(const TapConv& conv, DType dtype);
+PackedShape packed_taps(const TapConv& conv, DType dtype);
 
 struct WeightLayout {
   std::int64_t group, out_channel, in_channel;  // strides in elements

@@ -88,9 +88,9 @@ std::size_t tap_weight_bytes(const TapConv& conv, DType dtype) {
          packed_bytes_of(dtype, conv.out_channels, conv.depth());
 }
 
-PackedMatrix allocate_taps(const TapConv& conv, DType dtype) {
+PackedShape packed_taps(const TapConv& conv, DType dtype) {
   const std::int64_t rows = (conv.out_channels + kPanel - 1) / kPanel * kPanel;
-  return PackedMatrix(dtype, conv.groups * rows, conv.depth());
+  return {dtype, conv.groups * rows, conv.depth()};
 }
 
 void pack_taps(const TapConv& conv, const WeightLayout& layout, const std::byte* weight,

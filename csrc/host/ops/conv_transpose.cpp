@@ -87,10 +87,12 @@ void TransposedConv::plan() {
   }
 }
 
-void TransposedConv::pack(DType dtype, const std::byte* weight) {
+void TransposedConv::pack(const OpSite& site, const Operand& weight) {
   for (Phase& phase : phases) {
-    phase.owned = allocate_taps(phase.conv, dtype);
-    pack_taps(phase.conv, phase.layout, weight, {dtype, phase.owned.view().data});
+    phase.owned = pack_constant(
+        site, weight, packed_taps(phase.conv, weight.dtype), [&](const PackedView& to) {
+          pack_taps(phase.conv, phase.layout, weight.constant, {to.dtype, to.data});
+        });
   }
 }
 
@@ -157,7 +159,7 @@ RunFn op_conv_transpose(OpSite& site) {
                                      conv->stride[i]);
   }
   conv->plan();
-  if (weight.is_constant()) conv->pack(weight.dtype, weight.constant);
+  if (weight.is_constant()) conv->pack(site, weight);
 
   const FloatValues bias(site, site.in("bias"));
   const int slots = num_threads();

@@ -20,7 +20,7 @@ struct TransposedConv {
   std::vector<Phase> phases;
 
   void plan();
-  void pack(DType dtype, const std::byte* weight);
+  void pack(const OpSite& site, const Operand& weight);
   std::size_t packed_bytes(DType dtype) const;  // of run-time weights
   std::size_t dense_bytes(DType dtype) const;   // of one phase's result
   std::size_t work_bytes(int slots) const;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "host/baking.h"
 #include "host/ops/operands.h"
 
 namespace milane::host {
@@ -19,7 +20,8 @@ struct PackedOperand {
                 std::int64_t n, std::int64_t k)
       : operand(o), shape{o.dtype, o.constant, row_stride, column_stride}, rows(n), depth(k) {
     if (o.is_constant()) {
-      constant = PackedMatrix(shape, n, k);
+      constant = pack_constant(site, o, {o.dtype, n, k},
+                               [&](const PackedView& to) { pack_rows(to, shape, 0, k); });
     } else {
       scratch = site.scratch(packed_bytes_of(o.dtype, n, k));
     }

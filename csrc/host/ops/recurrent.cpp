@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "host/baking.h"
 #include "host/ops/operands.h"
 
 namespace milane::host {
@@ -30,7 +31,10 @@ std::vector<float> floats(const OpSite& site, const std::string& name) {
 
 PackedMatrix packed(const OpSite& site, const std::string& name) {
   const Operand o = constant(site, name);
-  return PackedMatrix({o.dtype, o.constant, o.dims[1], 1}, o.dims[0], o.dims[1]);
+  const auto fill = [&](const PackedView& to) {
+    pack_rows(to, {o.dtype, o.constant, o.dims[1], 1}, 0, o.dims[1]);
+  };
+  return pack_constant(site, o, {o.dtype, o.dims[0], o.dims[1]}, fill);
 }
 
 Activation activation(const OpSite& site, std::string_view name) {

@@ -3,9 +3,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Buffer
 
 from . import blob as blob
 from . import mil as mil
+from . import training as training
 
 # bind_core.cpp
 def float_to_half(values: npt.ArrayLike) -> npt.NDArray[np.float16]: ...
@@ -270,9 +272,22 @@ class Backend:
         options: Mapping[str, Any],
         compile_budget: int | None,
         sibling: Session | None,
+        cache: CompileCache | None = None,
     ) -> Session: ...
 
 def make_surface(layout: TensorLayout) -> Surface: ...
+
+# bind_cache.cpp
+class CompileCache:
+    def __init__(self, folder: str, limit_bytes: int, build: str) -> None: ...
+    def entries(self) -> list[tuple[str, str, str, int, int, int]]: ...
+    def clear(
+        self, used_before_ns: int, keep_bytes: int
+    ) -> list[tuple[str, str, str, int, int, int]]: ...
+    def take_problem(self) -> str: ...
+
+def cache_counts() -> tuple[int, int]: ...
+def hash128(data: Buffer) -> str: ...
 
 # bind_loop.cpp
 def run_loop(
