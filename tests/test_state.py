@@ -150,7 +150,7 @@ def test_a_damaged_file_is_refused_and_changes_nothing(
 
 
 def test_a_file_that_cannot_be_written_is_an_error(kernel: milane.Kernel, tmp_path: Path) -> None:
-    with pytest.raises(milane.ModelFileError, match="expected to write"):
+    with pytest.raises(milane.ModelFileError, match="expected to be written"):
         milane.StateHandle(kernel, 1).save(tmp_path / "nowhere" / "cache.npz")
 
 

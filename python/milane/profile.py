@@ -6,10 +6,10 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from xml.sax.saxutils import escape
 
 from ._core import EvalStats, StepTime
+from .files import write_text
 
 # Fused steps are named by all their operations; a chart shows so much of that.
 _LABEL = 34
@@ -71,7 +71,7 @@ def write_trace(path: str | os.PathLike[str], evaluations: Iterable[EvalStats]) 
             events.append(_bar(step.op, at, step.ns / 1e3, _details(step)))
             at += step.ns / 1e3
         now += stats.wall_ns / 1e3
-    _write(path, json.dumps({"traceEvents": events, "displayTimeUnit": "ns"}))
+    write_text(path, json.dumps({"traceEvents": events, "displayTimeUnit": "ns"}))
 
 
 def write_chart(path: str | os.PathLike[str], rows: Sequence[OpTime], title: str = "") -> None:
@@ -98,7 +98,7 @@ def write_chart(path: str | os.PathLike[str], rows: Sequence[OpTime], title: str
             f'<text x="{left + width * row.ns / longest + 6:.1f}" y="{y + 15}">'
             f"{row.ns / 1e3:.1f} µs, {row.share:.0%}</text>"
         )
-    _write(path, "\n".join([*parts, "</svg>\n"]))
+    write_text(path, "\n".join([*parts, "</svg>\n"]))
 
 
 def _bar(name: str, start_us: float, us: float, args: dict[str, object]) -> dict[str, object]:
@@ -108,13 +108,3 @@ def _bar(name: str, start_us: float, us: float, args: dict[str, object]) -> dict
 
 def _details(step: StepTime) -> dict[str, object]:
     return {"result": step.name, "line": step.line}
-
-
-def _write(path: str | os.PathLike[str], text: str) -> None:
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)

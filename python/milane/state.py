@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from .closing import Closing
 from .errors import ClosedError, InvalidArgumentError, ModelFileError
+from .files import replaced
 from .kernel import Kernel
 
 # Entries of a saved file; states follow, each under `state/` and its name.
@@ -101,16 +101,8 @@ class StateHandle(Closing):
         """
         arrays = {_PREFIX + name: port.surface.read() for name, port in self._states()}
         counts = {_POSITION: self._position, _MAX_SEQ: self._max_seq}
-        target = Path(path)
-        draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        try:
-            with draft.open("xb") as file:
-                np.savez(file, **{k: np.int64(v) for k, v in counts.items()}, **arrays)
-            draft.replace(target)
-        except OSError as error:
-            raise ModelFileError(f"save: expected to write {target}, got {error}") from error
-        finally:
-            draft.unlink(missing_ok=True)
+        with replaced(path) as file:
+            np.savez(file, **{k: np.int64(v) for k, v in counts.items()}, **arrays)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Take all states and the position from a file that :meth:`save` wrote.

@@ -12,12 +12,12 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 import milane
+from milane.files import replaced
 
 try:
     import rich.console
@@ -138,21 +138,9 @@ def backend_reason(runtime: milane.Runtime) -> str:
     return f"host: no Apple Neural Engine on this machine ({machine})"
 
 
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under `path` complete, or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write_npz(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Writes an .npz of these names. Unlike np.savez, takes every name ("file" too)."""
-    with whole_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with replaced(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
