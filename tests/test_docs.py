@@ -10,7 +10,7 @@ import pytest
 
 import make_docs
 import milane
-from milane import errors, mil
+from milane import errors, lint, mil
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -47,6 +47,7 @@ def test_check_fails_for_a_stale_page_and_a_run_repairs_it(
     assert "old" not in text
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "ane-limits.md",
+        "lint-rules.md",
         "numerics.md",
         "ops.md",
         "private-api.md",
@@ -104,6 +105,12 @@ def test_every_quirk_rule_is_in_the_numerics_page() -> None:
     page = (DOCS / "numerics.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     assert rows == [rule.name for rule in milane.quirk_rules()]
+
+
+def test_every_rule_of_the_linter_and_every_verdict_is_in_its_page() -> None:
+    page = (DOCS / "lint-rules.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert rows == [rule.id for rule in lint.rules()] + list(lint.verdicts())
 
 
 # --- hand-written pages
@@ -177,3 +184,20 @@ def test_the_examples_about_many_evaluations_run_as_printed(
         "[ 0.  4.  8. 12. 16. 20.]",
         "42.0",
     ]
+
+
+def test_the_example_of_the_linter_runs_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (DOCS / "lint.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {"__name__": "lint"}
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        exec(compile(block, "lint.md", "exec"), names)
+    (printed,) = re.findall(r"^prints\n\n```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert capsys.readouterr().out == printed
+
+
+def test_the_linters_page_names_every_option_and_every_field() -> None:
+    page = (DOCS / "lint.md").read_text(encoding="utf-8")
+    options = {"--chip", "--format", "--select", "--ignore", "--rules", "--fix", "--changes"}
+    assert {name for name in options if not re.search(rf"{name}\b", page)} == set()
+    fields = {*lint.Finding.__dataclass_fields__, *lint.Applied.__dataclass_fields__}
+    assert {name for name in fields if f"`{name}`" not in page} == set()

@@ -1,8 +1,8 @@
 """Writes the parts of the documentation that the package itself knows.
 
 docs/ops.md comes from `milane.mil.ops()`, the table of rules in docs/numerics.md from
-`milane.quirk_rules()`, docs/ane-limits.md from csrc/backend/ane_limits.cpp, and docs/private-api.md
-from csrc/apple/private_api.def.
+`milane.quirk_rules()`, docs/ane-limits.md from csrc/backend/ane_limits.cpp, docs/lint-rules.md from
+`milane.lint`, and docs/private-api.md from csrc/apple/private_api.def.
 
     python tools/make_docs.py            # write what is out of date
     python tools/make_docs.py --check    # write nothing; exit 1 when something is
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import milane
-from milane import _core, mil
+from milane import _core, lint, mil
 from milane._core import mil as core_mil
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -183,6 +183,58 @@ def limits_page() -> str:
     )
 
 
+_RULES_HEAD = """\
+<!-- Written by tools/make_docs.py; edit python/milane/lint, or csrc/backend/ane_limits.cpp. -->
+# What the linter knows
+
+Every rule of `milane lint`: [how to use it](lint.md). *Chips*: those it was reported of; empty: not
+limited to some. *Route* and *macOS*: likewise. *Against*: the other side, where sources disagree.
+*Fix*: what the rewrite may change. None of this was tried by this project.
+
+| rule | what holds | otherwise | severity | chips | route, macOS | source | confidence | \
+against | instead | fix |
+|---|---|---|---|---|---|---|---|---|---|---|
+"""
+
+_VERDICTS_HEAD = """
+# Where operations are said to run
+
+What `milane inspect --placement` knows of an operation by its name; its operands, its sizes and the
+chip may decide otherwise. *native*: the engine has code for it, and the numbers were right.
+*unchecked*: it has, and nobody says whether they are. *folds*: a constant once compiled. *no
+lowering*: the engine has no code; Core ML runs it on the CPU, the private framework does not
+compile it. *refused*: the compiler does not take it. *disputed*: one source each.
+
+| operation | where | from | reason | source |
+|---|---|---|---|---|
+"""
+
+
+def lint_page() -> str:
+    """The text of docs/lint-rules.md."""
+    rules = _rows(
+        (
+            f"`{r.id}`",
+            r.rule,
+            r.effect,
+            r.severity,
+            " ".join(chip.upper() for chip in r.chips),
+            ", ".join(part for part in (r.route, r.system) if part),
+            r.source,
+            r.confidence,
+            r.against,
+            r.hint,
+            f"{r.fix} (changes {r.changes})" if r.fix else "",
+        )
+        for r in lint.rules()
+    )
+    verdicts = _rows(
+        (f"`{v.operation}`", v.where, v.since.upper(), v.reason, v.source)
+        for v in lint.verdicts().values()
+    )
+    return _RULES_HEAD + rules + _VERDICTS_HEAD + verdicts
+
+
 _API_HEAD = """\
 <!-- Written by tools/make_docs.py; edit csrc/apple/private_api.def instead. -->
 # The private framework
@@ -241,6 +293,7 @@ def pages(docs: Path = DOCS) -> dict[Path, str]:
     return {
         docs / "ops.md": ops_page(),
         docs / "ane-limits.md": limits_page(),
+        docs / "lint-rules.md": lint_page(),
         docs / "private-api.md": private_api_page(),
         numerics: with_quirks(numerics.read_text(encoding="utf-8")),
     }

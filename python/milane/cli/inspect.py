@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import milane
+from milane import lint
 from milane.cli.output import CliError, Output, add_json_option, shape_text, size_text
 from milane.cli.weights import BlobReference, blob_references
 
@@ -20,6 +21,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "inspect", help="functions, inputs, operations and weights of a .mil file or .mlmodelc"
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="a .mil file or a .mlmodelc")
+    parser.add_argument(
+        "--placement",
+        action="store_true",
+        help="where others say that each operation runs on the device: an estimate",
+    )
+    parser.add_argument("--chip", choices=lint.CHIPS, help="the chip of --placement")
     add_json_option(parser)
     parser.set_defaults(handler=_inspect)
 
@@ -49,6 +56,10 @@ def _inspect(args: argparse.Namespace) -> int:
         "weight_files": files,
     }
     _print(out, report)
+    if args.placement:
+        placed = lint.placement(program, args.chip, model_folder=folder)
+        report["placement"] = [p.to_dict() for p in placed]
+        _print_placement(out, placed)
     out.json(report)
     return 0
 
@@ -214,6 +225,15 @@ def _print_weights(out: Output, weights: Mapping[str, object]) -> None:
         for r in largest
     ]
     out.table(f"largest {len(rows)}:", ["name", "dtype", "shape", "size", "file"], rows)
+
+
+def _print_placement(out: Output, placed: Sequence[lint.Placement]) -> None:
+    out.text()
+    counts = Counter(p.where for p in placed)
+    out.text(f"placement: {', '.join(f'{n} {where}' for where, n in counts.most_common())}")
+    groups = Counter((p.where, p.operation, p.reason) for p in placed)
+    rows = [[op, str(n), where, reason] for (where, op, reason), n in groups.most_common()]
+    out.table("as others report it:", ["op", "uses", "where", "reason"], rows)
 
 
 def _print_file(out: Output, file: Mapping[str, object]) -> None:
