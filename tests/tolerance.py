@@ -19,7 +19,7 @@ Where the dtype is fp32 nothing hides the second terms, and the unit in the last
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reference import evaluate, round_to
+from reference.evaluate import Rounding
 
 Array = NDArray[Any]
 
@@ -187,6 +188,20 @@ def program_tolerance(
         own = {name: np.array(v) for name, v in (states or {}).items()}
         return evaluate(program, model_folder, inputs, function, own, rounding=rounding)
 
+    return rounding_tolerance(run, samples=samples, sigmas=sigmas, spread32=spread32)
+
+
+def rounding_tolerance(
+    run: Callable[[Rounding | None], dict[str, Array]],
+    *,
+    samples: int = 8,
+    sigmas: float = 6.0,
+    spread32: float = 16.0,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return what ``run(None)`` does and the allowed difference, as :func:`program_tolerance`.
+
+    For more than one program: ``run(rounding)`` evaluates them all, by ``evaluate(rounding=)``.
+    """
     truth = run(None)
     nearest = run(lambda dtype, array: round_to(array, dtype))
     runs = [nearest, *(run(_Stochastic(seed, spread32)) for seed in range(samples))]

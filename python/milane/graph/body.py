@@ -49,6 +49,7 @@ _MATES = {
 }
 # Tuples, since a union of types is made anew in each isinstance().
 _SEQUENCE = (list, tuple)
+_NONE: dict[str, _mil.Value] = {}
 _PLAIN = (bool, int, list, tuple)
 
 # Constants that graphs have had, by operation, argument and text, and by dtype and number.
@@ -197,12 +198,7 @@ class Body:
 
     def op(self, type: str, /, *, name: str | None = None, **args: Any) -> Tensor:
         """The single result of a new operation; see :meth:`milane.Graph.op`."""
-        results = self.results(type, name=name, **args)
-        if len(results) != 1:
-            raise InvalidArgumentError(
-                f"{type}: expected an operation of one result, got {len(results)}"
-            )
-        return results[0]
+        return _single(type, self.results(type, name=name, **args))
 
     def results(
         self,
@@ -226,17 +222,16 @@ class Body:
             self._check_opset(type)
             if type in _LATER:
                 given = {k: value for k, value in given.items() if self._known(type, k, value)}
-            inputs = self._operands(type, given)
-            operands: dict[str, Any] = {key: _names(value) for key, value in inputs.items()}
+            inputs, operands = self._operands(type, given)
             if literals:
                 operands.update(literals)
             made = self.native.add(
                 type,
                 self.fresh(type) if name is None else self.take(name),
                 operands,
-                attributes or {},
-                [nested.block for nested in blocks],
-                list(types),
+                attributes or _NONE,
+                [nested.block for nested in blocks] if blocks else (),
+                types,
             )
         except AneError as error:
             raise _placed(error, f"{type}({_described(given)})") from None
@@ -244,8 +239,9 @@ class Body:
         node.outputs = tuple([Tensor(self, n, t, node) for n, t in made])
         if blocks:
             node.captured = tuple(tensor for nested in blocks for tensor in nested.used)
-        for result, _ in made:
-            self.take(result)
+        if len(made) > 1:  # one alone has the name that is taken
+            for result, _ in made:
+                self.take(result)
         self.nodes.append(node)
         return node.outputs
 
@@ -268,10 +264,11 @@ class Body:
             made = make(*parameters)
             several = tuple(made) if isinstance(made, list | tuple) else (made,)
             if not all(isinstance(item, Tensor) for item in several):
-                raise InvalidArgumentError(
-                    f"expected tensors of the graph from a nested function, got {made!r}"
+                raise self.mistake(
+                    "block", f"expected tensors of the graph from its function, got {made!r}"
                 )
-            outputs = tuple(self._own(tensor) for tensor in several)
+            with _Where("block"):
+                outputs = tuple(self._own(tensor) for tensor in several)
         finally:
             inner, self.nodes, self._constants = self.nodes, outer, known
             block = self.native.end_block([tensor.name for tensor in outputs])
@@ -312,20 +309,28 @@ class Body:
             "\nhint: the dialect is chosen by Graph(dialect=...)"
         )
 
-    def _operands(self, type: str, given: dict[str, Any]) -> dict[str, Tensor | tuple[Tensor, ...]]:
-        """Tensors for what was given, in the order it was given; constants where it was none."""
+    def _operands(
+        self, type: str, given: dict[str, Any]
+    ) -> tuple[dict[str, Tensor | tuple[Tensor, ...]], dict[str, Any]]:
+        """Tensors for what was given, constants where it was none, and the names of all."""
         arguments = _ARGUMENTS.get(type, {})
         operands: dict[str, Tensor | tuple[Tensor, ...]] = {}
+        names: dict[str, Any] = {}
         for key, value in given.items():
-            arg = arguments.get(key)
             if isinstance(value, Tensor):
-                operands[key] = value if value._body is self else self._own(value)
-            elif _is_tuple(value) or (arg is not None and arg.variadic):
-                items = value if isinstance(value, _SEQUENCE) else (value,)
-                operands[key] = tuple(self._operand(type, arg, key, v, given) for v in items)
+                one = value if value._body is self else self._own(value)
             else:
-                operands[key] = self._operand(type, arg, key, value, given)
-        return operands
+                arg = arguments.get(key)
+                if (arg is not None and arg.variadic) or _is_tuple(value):
+                    items = value if isinstance(value, _SEQUENCE) else (value,)
+                    many = tuple([self._operand(type, arg, key, v, given) for v in items])
+                    operands[key] = many
+                    names[key] = [tensor._name for tensor in many]
+                    continue
+                one = self._operand(type, arg, key, value, given)
+            operands[key] = one
+            names[key] = one._name
+        return operands, names
 
     def _operand(
         self,
@@ -359,7 +364,9 @@ class Body:
             _keep(_WRITTEN, written, _converted(array, dtype))
         if dtype in _FLOATS and array.size > INLINE_ELEMENTS:
             return self.shared(given if isinstance(given, np.ndarray) else array, dtype, key)
-        return self.inline(array if dtype != "string" else str(given), dtype, key)
+        if dtype == "string":
+            return self.inline(str(given), dtype, key)
+        return self.inline(given if isinstance(given, float) else array, dtype, key)
 
     def _own(self, tensor: Tensor) -> Tensor:
         if tensor._body is not self:
@@ -403,7 +410,7 @@ def _keep(kept: dict[Any, _Converted], key: object, made: _Converted) -> None:
 
 def _is_tuple(value: object) -> bool:
     """Whether a list holds tensors: a list of numbers is one constant."""
-    return isinstance(value, _SEQUENCE) and any(isinstance(v, Tensor) for v in value)
+    return isinstance(value, _SEQUENCE) and Tensor in map(type, value)
 
 
 def _partners(
@@ -465,10 +472,10 @@ def _dtype_for(
     )
 
 
-def _names(operand: Tensor | tuple[Tensor, ...]) -> str | list[str]:
-    if isinstance(operand, Tensor):
-        return operand._name
-    return [tensor._name for tensor in operand]
+def _single(type: str, results: tuple[Tensor, ...]) -> Tensor:
+    if len(results) == 1:
+        return results[0]
+    raise InvalidArgumentError(f"{type}: expected an operation of one result, got {len(results)}")
 
 
 def _described(given: Mapping[str, Any]) -> str:
@@ -514,7 +521,7 @@ def apply(type: str, /, name: str | None = None, **args: Any) -> Tensor:
         InvalidArgumentError: no argument is a tensor of a graph.
         MILVerifyError, DTypeError: as :meth:`milane.Graph.op`.
     """
-    return body_of(type, args).op(type, name=name, **args)
+    return _single(type, body_of(type, args).results(type, name=name, **args))
 
 
 def apply_all(type: str, /, name: str | None = None, **args: Any) -> tuple[Tensor, ...]:
