@@ -14,12 +14,18 @@ from typing import Any
 import pytest
 
 import milane
-from milane import _core, blob, errors, half, mil
+from milane import _core, blob, errors, half, lint, mil
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "python" / "milane"
 
-MODULES = {"milane": milane, "milane.mil": mil, "milane.blob": blob, "milane.half": half}
+MODULES = {
+    "milane": milane,
+    "milane.mil": mil,
+    "milane.blob": blob,
+    "milane.half": half,
+    "milane.lint": lint,
+}
 
 # Bound members without a docstring, to be written in csrc/bindings. The list may only shrink.
 UNDOCUMENTED = {

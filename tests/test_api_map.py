@@ -21,17 +21,6 @@ if not MAP.is_file():
 with MAP.open(newline="") as file:
     ROWS = list(csv.DictReader(file))
 
-# Not built yet; each line may only go.
-LATER = (
-    r"milane\.(train|mil|Graph|PadMode|PadFillMode|cache)\b",
-    r"milane\.blob\.(BlobWriter|build_\w+)$",
-)
-
-
-def is_later(name: str) -> bool:
-    return any(re.match(pattern, name) for pattern in LATER)
-
-
 PYTHON = sorted({row["python"] for row in ROWS if not row["python"].startswith("C:")})
 C_NAMES = sorted({row["python"][2:] for row in ROWS if row["python"].startswith("C:")})
 
@@ -49,22 +38,9 @@ def resolve(name: str) -> Any:
     return found
 
 
-@pytest.mark.parametrize("name", [n for n in PYTHON if not is_later(n)])
+@pytest.mark.parametrize("name", PYTHON)
 def test_a_name_of_the_map_is_there_and_documented(name: str) -> None:
     assert (resolve(name).__doc__ or "").strip()
-
-
-def test_what_is_said_to_come_later_is_not_there_yet() -> None:
-    def there(name: str) -> bool:
-        try:
-            resolve(name)
-        except AttributeError:
-            return False
-        return True
-
-    groups = {pattern: [n for n in PYTHON if re.match(pattern, n)] for pattern in LATER}
-    done = [pattern for pattern, names in groups.items() if names and all(map(there, names))]
-    assert done == [], "all of it is there: take the line out of LATER"
 
 
 @pytest.mark.parametrize("name", C_NAMES)

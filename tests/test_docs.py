@@ -195,6 +195,19 @@ def test_the_example_of_the_linter_runs_as_printed(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == printed
 
 
+def test_the_examples_about_graphs_run_as_printed(
+    backend: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MILANE_BACKEND", backend)
+    page = (DOCS / "graph.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {"__name__": "graph"}
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    printed = re.findall(r"^prints\n\n```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    for block, expected in zip(blocks, printed, strict=True):
+        exec(compile(block, "graph.md", "exec"), names)
+        assert capsys.readouterr().out == expected
+
+
 def test_the_linters_page_names_every_option_and_every_field() -> None:
     page = (DOCS / "lint.md").read_text(encoding="utf-8")
     options = {"--chip", "--format", "--select", "--ignore", "--rules", "--fix", "--changes"}

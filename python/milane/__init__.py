@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import blob, bridge, errors, half, linear, mil, profile
+from . import blob, bridge, cache, draw, errors, half, linear, lint, mil, profile, train
 from ._core import (
     DeviceInfo,
     Diagnostics,
@@ -41,6 +41,7 @@ from .errors import (
 )
 from .evaluation import EvalFuture
 from .events import SharedEvent, SharedEventEvalOptions
+from .graph import Graph, PadFillMode, PadMode
 from .kernel import Kernel
 from .metal import MetalDevice, open_metal
 from .options import CompileOptions, ModelType, QoS, WeightFile
@@ -71,6 +72,7 @@ __all__ = [
     "EvalError",
     "EvalFuture",
     "EvalStats",
+    "Graph",
     "InvalidArgumentError",
     "Kernel",
     "MILSyntaxError",
@@ -83,6 +85,8 @@ __all__ = [
     "ModelLoadError",
     "ModelType",
     "NoANEError",
+    "PadFillMode",
+    "PadMode",
     "Pipeline",
     "PooledRequest",
     "Port",
@@ -107,10 +111,13 @@ __all__ = [
     "WeightFile",
     "blob",
     "bridge",
+    "cache",
     "cpu_isa",
+    "draw",
     "errors",
     "half",
     "linear",
+    "lint",
     "mil",
     "num_threads",
     "open",
@@ -120,4 +127,5 @@ __all__ = [
     "quirk_rules",
     "row_stride_for",
     "set_num_threads",
+    "train",
 ]

@@ -1,5 +1,6 @@
 """The command line: `milane quickstart`, `milane run`, `milane inspect`,
-`milane profile`, `milane doctor`."""
+`milane draw`, `milane blob`, `milane lint`, `milane profile`, `milane train`,
+`milane generate`, `milane convert`, `milane cache`, `milane doctor`."""
 
 from __future__ import annotations
 
@@ -10,17 +11,45 @@ import sys
 from collections.abc import Sequence
 
 import milane
-from milane.cli import doctor, inspect, profile, quickstart, run
+from milane.cli import (
+    blob,
+    cache,
+    convert,
+    doctor,
+    draw,
+    generate,
+    inspect,
+    lint,
+    profile,
+    quickstart,
+    run,
+    train,
+)
 from milane.cli.output import CliError
 
 __all__ = ["main"]
 
 # Every sub-command is a module with add_parser(subparsers), which sets `handler`.
-_COMMANDS = (quickstart, run, inspect, profile, doctor)
+_COMMANDS = (
+    quickstart,
+    run,
+    inspect,
+    draw,
+    blob,
+    lint,
+    profile,
+    train,
+    generate,
+    convert,
+    cache,
+    doctor,
+)
 
 # What a hint tells a Python caller, and the option that does the same here.
 _OPTIONS_FOR_HINTS = (
     (r"pass function= to compile\(\)", "give --function NAME"),
+    (r"name one with function=", "give --function NAME"),
+    (r"pass a larger max_ops=", "give a larger --max-ops N"),
     (r'pass shapes=\{"([^"]+)": \(\.\.\.\)\} to compile\(\)', r"give --shape \1=1,2,3"),
     (r'pass weight_files=\{"([^"]+)": \.\.\.\} to compile\(\)', r"give --weights \1=FILE"),
     (r'open\("host"\) runs', "MILANE_BACKEND=host runs"),

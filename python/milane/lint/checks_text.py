@@ -234,7 +234,7 @@ RULES = (
     ),
     Rule(
         "reserved_names",
-        f"no input or output is called {', '.join(sorted(RESERVED, key=lambda name: (name.lower(), name)))}",
+        f"no input or output is called {', '.join(sorted(RESERVED))}",
         "zeros, or a failed evaluation",
         "advisory",
         "imperatormk/ane-train",

@@ -1,0 +1,190 @@
+"""The kernels of a transformer block and the surfaces between them.
+
+Each kind is compiled once; every layer has surfaces of its own for weights and taps, and requests
+that bind them, so that an evaluation copies nothing and no step compiles anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+
+from milane import mil
+from milane.closing import Closing
+from milane.kernel import Kernel
+from milane.mil import MILProgram
+from milane.requests import BoundRequest
+from milane.runtime import Runtime
+from milane.surface import Surface
+from milane.train.config import ModelConfig
+from milane.train.weights import LayerArrays, ModelWeights
+
+
+@dataclass
+class LayerKernels(Closing):
+    """The kernels that a block's forward and backward pass take, one of each for all layers.
+
+    ``milane.mil.training`` has the table of what each takes and gives.
+
+    Attributes:
+        fwd_attn: RMSNorm, q, k, v and attention.
+        fwd_wo: the output projection and the residual.
+        fwd_ffn: RMSNorm, SwiGLU and the residual.
+        ffn_bwd1, ffn_bwd2: the feed-forward block's two backward halves.
+        sdpa_bwd1, sdpa_bwd2: attention's backward pair.
+        qkv_bwd: the projections' and the norm's backward pass.
+    """
+
+    fwd_attn: Kernel
+    fwd_wo: Kernel
+    fwd_ffn: Kernel
+    ffn_bwd1: Kernel
+    ffn_bwd2: Kernel
+    sdpa_bwd1: Kernel
+    sdpa_bwd2: Kernel
+    qkv_bwd: Kernel
+
+    @classmethod
+    def programs(cls, config: ModelConfig, positions: int) -> dict[str, MILProgram]:
+        """The kernels' programs by field, for sequences of so many positions."""
+        c, s = config, positions
+        # Keys and values have heads of their own; llama2.c turns neighbouring channels in pairs.
+        kv, size, theta = c.n_kv_heads, c.head_dim, c.rope_theta
+        return {
+            "fwd_attn": mil.gen_sdpa_fwd_dynamic(
+                *(c.dim, c.n_heads, s),
+                n_kv_heads=kv,
+                head_dim=size,
+                rope="interleaved",
+                theta=theta,
+                eps=c.norm_eps,
+            ),
+            "fwd_wo": mil.gen_wo_fwd_dynamic(c.dim, c.n_heads, s, head_dim=size),
+            "fwd_ffn": mil.gen_ffn_fwd_dynamic(c.dim, c.hidden_dim, s, eps=c.norm_eps),
+            "ffn_bwd1": mil.gen_ffn_bwd1_dynamic(c.dim, c.hidden_dim, s),
+            "ffn_bwd2": mil.gen_ffn_bwd2_dynamic(c.dim, c.hidden_dim, s, eps=c.norm_eps),
+            "sdpa_bwd1": mil.gen_sdpa_bwd1_dynamic(
+                c.dim, c.n_heads, s, n_kv_heads=kv, head_dim=size
+            ),
+            "sdpa_bwd2": mil.gen_sdpa_bwd2_dynamic(
+                *(c.dim, c.n_heads, s),
+                n_kv_heads=kv,
+                head_dim=size,
+                rope="interleaved",
+                theta=theta,
+            ),
+            "qkv_bwd": mil.gen_qkv_bwd_dynamic(
+                c.dim, c.n_heads, s, n_kv_heads=kv, head_dim=size, eps=c.norm_eps
+            ),
+        }
+
+    @classmethod
+    def compile(cls, runtime: Runtime, config: ModelConfig, positions: int) -> LayerKernels:
+        """All kernels, each compiled once.
+
+        Raises:
+            CompileError: the backend takes no program of these sizes.
+            CompileBudgetExhaustedError: fewer than eight compiles are left.
+        """
+        made: dict[str, Kernel] = {}
+        try:
+            for name, program in cls.programs(config, positions).items():
+                made[name] = runtime.compile(program)
+        except BaseException:
+            for kernel in made.values():
+                kernel.close()
+            raise
+        return cls(**made)
+
+    def named(self) -> Iterator[tuple[str, Kernel]]:
+        """Field and kernel."""
+        for field in fields(self):
+            yield field.name, getattr(self, field.name)
+
+    def close(self) -> None:
+        """Close all kernels; idempotent."""
+        for _, kernel in self.named():
+            kernel.close()
+
+
+class LayerSurfaces(Closing):
+    """One layer's surfaces by name, and its requests over them.
+
+    The weights and the taps are the layer's own; ``inp`` is ``out`` of the layer before. Gradients
+    are shared with every other layer (:func:`layer_surfaces`).
+
+    Attributes:
+        weights: what the layer's weight surfaces hold, in float32.
+    """
+
+    def __init__(
+        self,
+        kernels: LayerKernels,
+        weights: LayerArrays,
+        inp: Surface,
+        gradients: Mapping[str, Surface],
+    ) -> None:
+        """Make the surfaces for a layer behind ``inp``."""
+        self.weights = weights
+        attn, wo, ffn = kernels.fwd_attn, kernels.fwd_wo, kernels.fwd_ffn
+        homes = {
+            **dict.fromkeys(("rms_att", "wq", "wk", "wv", "norm_att", "q", "k", "v", "attn"), attn),
+            **dict.fromkeys(("wo", "mid"), wo),
+            **dict.fromkeys(("rms_ffn", "w1", "w2", "w3", "norm_ffn", "h1", "h3", "gate"), ffn),
+            "out": ffn,
+        }
+        self.own = {name: kernel.make_surface(name) for name, kernel in homes.items()}
+        self.surfaces = {**self.own, "inp": inp, **gradients}
+        self.forward = [self._bound(k) for k in (attn, wo, ffn)]
+        backward = (
+            kernels.ffn_bwd1,
+            kernels.ffn_bwd2,
+            kernels.sdpa_bwd1,
+            kernels.sdpa_bwd2,
+            kernels.qkv_bwd,
+        )
+        self.backward = [self._bound(k) for k in backward]
+
+    def _bound(self, kernel: Kernel) -> BoundRequest:
+        return kernel.bind(
+            {name: self.surfaces[name] for name in kernel.inputs},
+            {name: self.surfaces[name] for name in kernel.outputs},
+        )
+
+    def __getitem__(self, name: str) -> Surface:
+        return self.surfaces[name]
+
+    def close(self) -> None:
+        """Let go of requests and of the layer's own surfaces; idempotent."""
+        for request in (*self.forward, *self.backward):
+            request.close()
+        for surface in self.own.values():
+            surface.close()
+
+
+def layer_surfaces(kernels: LayerKernels, weights: ModelWeights) -> list[LayerSurfaces]:
+    """The surfaces of all layers, and their requests.
+
+    Gradients have two sets, which layers use in turn, so that one can be read while the next layer
+    writes the other. A layer's ``dinp`` is ``dout`` of the one before it: the same surface.
+    """
+    sets = [_gradient_surfaces(kernels) for _ in range(2)]
+    layers: list[LayerSurfaces] = []
+    inp = kernels.fwd_attn.make_surface("inp")
+    for number, arrays in enumerate(weights.layers):
+        gradients = {**sets[number % 2], "dout": sets[(number + 1) % 2]["dinp"]}
+        layers.append(LayerSurfaces(kernels, arrays, inp, gradients))
+        inp = layers[-1]["out"]
+    return layers
+
+
+def _gradient_surfaces(kernels: LayerKernels) -> dict[str, Surface]:
+    k = kernels
+    homes = {
+        **dict.fromkeys(("dh1", "dh3"), k.ffn_bwd1),
+        **dict.fromkeys(("dmid", "dnorm_ffn"), k.ffn_bwd2),
+        **dict.fromkeys(("dp", "dv", "probs"), k.sdpa_bwd1),
+        **dict.fromkeys(("dq", "dk"), k.sdpa_bwd2),
+        **dict.fromkeys(("dnorm_att", "dinp"), k.qkv_bwd),
+    }
+    return {name: kernel.make_surface(name) for name, kernel in homes.items()}
