@@ -411,6 +411,11 @@ CASES = [
     Case("masked_attention", attention(", attn_mask = m", MARK), attention("")),
     Case("infinite_mask", masked("-inf", MARK), masked("-40000")),
     Case(
+        "non_finite_weight",
+        masked("nan").replace("m = const", f"m = {MARK}const"),
+        masked("-inf"),
+    ),
+    Case(
         "tile",
         program(
             X,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import milane
-from milane import _core, blob, errors, half, lint, mil
+from milane import _core, blob, cache, draw, errors, graph, half, lint, mil, train
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "python" / "milane"
@@ -25,6 +25,14 @@ MODULES = {
     "milane.blob": blob,
     "milane.half": half,
     "milane.lint": lint,
+    "milane.blob.quantize": blob.quantize,
+    "milane.cache": cache,
+    "milane.draw": draw,
+    "milane.graph": graph,
+    "milane.graph.nn": graph.nn,
+    "milane.graph.ops": graph.ops,
+    "milane.train": train,
+    "milane.train.ops": train.ops,
 }
 
 # Bound members without a docstring, to be written in csrc/bindings. The list may only shrink.
@@ -144,6 +152,7 @@ STUBS = {
     "__init__.pyi": _core,
     "mil.pyi": _core.mil,
     "blob.pyi": _core.blob,
+    "training.pyi": _core.training,
 }
 OPERATORS = {"__len__", "__getitem__", "__contains__", "__iter__", "__eq__", "__hash__"}
 

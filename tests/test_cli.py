@@ -135,6 +135,17 @@ def test_quickstart_passes_its_checks_with_one_compile(run_json: Json, chosen: s
         assert all(("host_median_us" in c) == (chosen == "host") for c in report["checks"])
 
 
+def test_quickstart_trains_for_as_long_as_asked(run_json: Json, chosen: str) -> None:
+    report = run_json("quickstart", "--channels", 32, "--hidden", 48, "--length", 20, "--train", 1)
+    training = report["training"]
+    assert training["compiles_while_training"] == 0
+    # Eight kinds, for the trial and for the run, which a device's system has compiled before.
+    assert training["compiles_to_begin"] == (16 if chosen == "host" else 8)
+    assert training["steps"] >= 20
+    assert training["validation_loss"] < 5.5, "no worse than guessing among 256 bytes"
+    assert training["sample"]
+
+
 def test_quickstart_runs_on_the_chosen_backend_in_a_process_of_its_own(chosen: str) -> None:
     sizes = ["--channels", "8", "--hidden", "16", "--length", "4"]
     command = [sys.executable, "-m", "milane.cli", "quickstart", "--json", *sizes]
@@ -561,8 +572,10 @@ def test_blob_references_name_statement_argument_and_place() -> None:
 def test_the_example_of_the_readme_runs_as_printed(
     capsys: pytest.CaptureFixture[str], chosen: str
 ) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
     assert f"Runtime {chosen} " in capsys.readouterr().out
 
 

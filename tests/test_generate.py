@@ -122,7 +122,7 @@ def test_stories260k_logits_are_within_the_roundings_of_fp16_at_every_position(
     weights = stories.weights
     assert (weights.config.n_heads, weights.config.n_kv_heads) == (8, 4)
     with Generator(weights, runtime, tokenizer=stories.tokenizer) as generator:
-        (found,) = generator.generate("", sampling=GREEDY, max_tokens=256, stop_tokens=())
+        (found,) = generator.generate("", sampling=GREEDY, max_tokens=160, stop_tokens=())
         tokens = [*found.prompt, *found.tokens]
         generator.decoder.reset()
         got = every_logit(generator.decoder, tokens[:-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -544,3 +545,22 @@ def test_a_graph_and_its_tensors_show_what_they_are() -> None:
     assert repr(x) == "<Tensor x: tensor<fp16, [2, 3]>>"
     assert repr(y.node).startswith("<Node add_0 = add(x: fp16 [2, 3], y: 1")
     assert (x.node, y.rank, y.shape, y.dtype) == (None, 2, (2, 3), "fp16")
+
+
+def test_a_graph_draws_itself(tmp_path: Path) -> None:
+    graph = Graph()
+    graph.output("y", ops.relu(graph.input("x", (1, 4, 1, 8))))
+    picture = graph.draw(tmp_path / "graph.svg")
+    assert (tmp_path / "graph.svg").read_text(encoding="utf-8") == picture
+    assert "relu" in picture
+
+
+def test_outputs_and_weights_that_do_not_fit_say_where() -> None:
+    graph = Graph()
+    x = graph.input("x", (1, 4, 1, 8))
+    graph.output("y", ops.relu(x))
+    here = rf"{re.escape(__file__)}:\d+: "
+    with pytest.raises(milane.InvalidArgumentError, match=here + "output 'y': expected a new name"):
+        graph.output("y", ops.relu(x))
+    with pytest.raises(milane.InvalidArgumentError, match=here + r"w: expected shape \[2\]"):
+        graph.weight("w", (2,), data=[1.0, 2.0, 3.0])

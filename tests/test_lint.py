@@ -249,6 +249,21 @@ class TestFindings:
         assert len(shown[1]) <= 104
         assert shown[1][shown[2].index("^") :].startswith("mean")
 
+    def test_tell_of_stored_weights_that_are_not_finite(self) -> None:
+        graph = milane.Graph()
+        weight = np.ones((8, 4, 1, 1), np.float32)
+        conv = graph.op(
+            "conv",
+            x=graph.input("x", (1, 4, 1, 8)),
+            weight=graph.weight("w", weight.shape, data=weight),
+        )
+        graph.output("y", conv)
+        assert lint.lint(graph, select=["non_finite_weight"]) == []
+        weight[3, 2], weight[5, 0] = 1e6, np.nan  # beyond fp16, and no number at all
+        (finding,) = lint.lint(graph, select=["non_finite_weight"])
+        assert finding.severity == "advisory"
+        assert "got 2 others, first at [3, 2, 0, 0]" in finding.message
+
 
 class TestBothSides:
     @pytest.mark.parametrize(

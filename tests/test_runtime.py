@@ -707,3 +707,20 @@ def test_kernels_for_other_shapes_go_with_the_last_reference(runtime: milane.Run
         assert [ref() for ref in gone] == [None, None, None]
     finally:
         gc.enable()
+
+
+def test_diagnostics_are_the_devices_and_none_on_the_host(
+    runtime: milane.Runtime, backend: str
+) -> None:
+    with runtime.compile(DOUBLE) as kernel:
+        told = kernel.diagnostics
+        assert isinstance(told, milane.Diagnostics)
+        if backend == "host":
+            assert told.model_queue_depth is None
+            assert told.program_class is None
+        else:
+            assert told.model_queue_depth is not None
+            assert told.model_queue_depth > 0
+            assert told.program_class
+    with pytest.raises(milane.ClosedError):
+        _ = kernel.diagnostics

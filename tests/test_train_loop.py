@@ -209,6 +209,52 @@ def test_other_data_is_not_gone_on_with(host_runtime: milane.Runtime, tmp_path: 
         Trainer.resume(host_runtime, tmp_path / "nowhere", data())
 
 
+# --- the static route
+
+
+def test_baked_weights_train_the_same_bits(runtime: milane.Runtime, tmp_path: Path) -> None:
+    losses = {
+        route: [r.loss for r in run_of(runtime, tmp_path / route, route=route, steps=6)]
+        for route in ("dynamic", "static")
+    }
+    assert losses["static"] == losses["dynamic"]
+    ends = [latest(tmp_path / route) for route in losses]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert bits(ends[0][0].weights) == bits(ends[1][0].weights)
+
+
+def test_a_budget_that_is_used_up_leaves_a_run_to_go_on_with(
+    host_runtime: milane.Runtime, tmp_path: Path
+) -> None:
+    whole = run_of(host_runtime, tmp_path / "whole", steps=8)
+    losses: list[float] = []
+    folder = tmp_path / "static"
+    chosen = options(steps=8, route="static", checkpoint_every=0)
+    processes = 0
+    while len(losses) < 8:
+        processes += 1
+        # 16 compiles to begin, 14 for each step behind the first
+        with milane.open("host", compile_budget=50) as runtime:
+            trainer = (
+                Trainer.resume(runtime, folder, data(), chosen)
+                if checkpoints(folder)
+                else Trainer(runtime, ModelWeights.random(CONFIG, 1), data(), chosen, folder=folder)
+            )
+            with trainer:
+                try:
+                    trainer.run(lambda r: losses.append(r.loss))
+                except milane.CompileBudgetExhaustedError:
+                    trainer.save()
+    assert processes > 1
+    assert losses == [r.loss for r in whole]
+
+
+def test_an_unknown_route_is_refused(host_runtime: milane.Runtime) -> None:
+    with pytest.raises(milane.InvalidArgumentError, match='"dynamic" or "static", got \'other\''):
+        Trainer(host_runtime, ModelWeights.random(CONFIG, 1), data(), options(route="other"))
+
+
 # --- what stops a run, and what does not
 
 
@@ -295,6 +341,25 @@ def test_the_command_trains_goes_on_and_draws(tmp_path: Path) -> None:
     assert [row["step"] for row in rows] == list(range(1, 10))
     assert (tmp_path / "chart.svg").read_text().lstrip().startswith("<?xml")
     assert (folder / "model.bin").stat().st_size > 0
+
+
+def test_the_command_starts_itself_again_when_its_compiles_are_used_up(tmp_path: Path) -> None:
+    common = (*SMALL, "--steps", 7, "--eval-every", 0, "--json")
+    static = command(
+        *("-o", tmp_path / "static", *common, "--route", "static", "--compile-budget", 25),
+    )
+    assert static.returncode == 0, static.stderr
+    dynamic = command("-o", tmp_path / "dynamic", *common)
+    assert (tmp_path / "static" / "model.bin").read_bytes() == (
+        tmp_path / "dynamic" / "model.bin"
+    ).read_bytes()
+    assert json.loads(static.stdout)["loss"] == json.loads(dynamic.stdout)["loss"]
+    assert len((tmp_path / "static" / "log.jsonl").read_text().splitlines()) == 7
+    hopeless = command(
+        *("-o", tmp_path / "none", *common, "--route", "static", "--compile-budget", 3)
+    )
+    assert hopeless.returncode == 1
+    assert "expected a compile to be left, got 3 of 3 used" in hopeless.stderr
 
 
 def test_what_the_command_cannot_do_is_said_without_a_traceback(tmp_path: Path) -> None:

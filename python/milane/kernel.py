@@ -49,7 +49,9 @@ class Kernel(KernelIO, Evaluates, Closing):
         self._inputs = Ports("input", session.inputs())
         self._outputs = Ports("output", session.outputs())
         self._states = Ports("state", session.states())
-        self._stored: list[Weight] = []  # those that are given as arrays, by name
+        # The stored constants that are given as arrays by name, and those known from the start.
+        self._stored: list[Weight] = []
+        self._known: Mapping[str, npt.ArrayLike] = {}
         self._call_lock = threading.Lock()  # from the first input written to the last output read
 
     @property
@@ -71,6 +73,11 @@ class Kernel(KernelIO, Evaluates, Closing):
     def states(self) -> Ports:
         """The states by name; their surfaces keep their content between evaluations."""
         return self._states
+
+    @property
+    def stored_weights(self) -> list[Weight]:
+        """The constants in weight files whose arrays were given by name, at the compile."""
+        return list(self._stored)
 
     def bind(
         self,
@@ -132,8 +139,9 @@ class Kernel(KernelIO, Evaluates, Closing):
     ) -> str:
         """Swap the weights that are baked into the program; return how it was done.
 
-        All weight files of the program are given, as :meth:`Runtime.compile` takes them, or all
-        arrays by name where the kernel was compiled with ``weights``; surfaces stay.
+        All weight files of the program are given, as :meth:`Runtime.compile` takes them, or
+        arrays by name where the kernel was compiled with ``weights`` (those that the program was
+        made with may be left out); surfaces stay.
         ``"donor"``: loaded without a compile, and seen to give other results than before.
         ``"cached"``: these weights had been compiled before, by the system, or on the host into
         :mod:`milane.cache`. ``"compiled"``: neither worked. On an error the old weights stay.
@@ -146,7 +154,7 @@ class Kernel(KernelIO, Evaluates, Closing):
         """
         files = named_files(weight_blob, weight_path, weight_files)
         if weights is not None:
-            files.update(blobs(self._stored, weights))
+            files.update(blobs(self._stored, {**self._known, **weights}))
         return self._session.reload(model_folder="", files=files)
 
     @property

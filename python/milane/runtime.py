@@ -246,7 +246,8 @@ class _Compiler:
         self._options = options
         self._make = make
         self._weights = _named_weights(loaded, options)
-        self._files = _all_files(self._weights, loaded.data, options)
+        self._data = {w.name: loaded.data[w.name] for w in self._weights if w.name in loaded.data}
+        self._files = _all_files(self._weights, self._data, options)
         # Sessions, not kernels: those refer to this compiler, and a cycle would keep programs
         # loaded until the garbage collector comes by.
         self._sessions: OrderedDict[_ShapeKey, _core.Session] = OrderedDict()
@@ -285,7 +286,7 @@ class _Compiler:
 
     def _handle(self, session: _core.Session) -> Kernel:
         kernel = self._make(session, self.kernel, self._flexible_inputs(session.function))
-        kernel._stored = self._weights
+        kernel._stored, kernel._known = self._weights, self._data
         return kernel
 
     def _compile(self, shapes: Shapes) -> _core.Session:
@@ -358,8 +359,7 @@ def _named_weights(loaded: _Loaded, options: CompileOptions) -> list[Weight]:
 def _all_files(
     weights: list[Weight], data: Mapping[str, npt.ArrayLike], options: CompileOptions
 ) -> dict[str, bytes | str]:
-    known = {w.name: data[w.name] for w in weights if w.name in data}
     files = weight_files(options.weight_blob, options.weight_path, options.weight_files)
     if weights or options.weights:
-        files.update(blobs(weights, {**known, **options.weights}))
+        files.update(blobs(weights, {**data, **options.weights}))
     return files

@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 done, 1 it failed (the reason is on stderr); bad usage exits with 2."""
     args = _parser().parse_args(argv)
+    args.arguments = sys.argv[1:] if argv is None else list(argv)  # for who starts itself again
     try:
         return int(args.handler(args))
     except BrokenPipeError:  # `milane inspect … | head`: whoever read has had enough

@@ -19,6 +19,7 @@ from milane.cli.output import (
     shape_text,
     whole_number,
 )
+from milane.cli.training_minute import training_minute
 
 Float64 = NDArray[np.float64]
 
@@ -177,12 +178,24 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         parser.add_argument(option, type=_size, default=size, metavar=letter, help=text)
     parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the random numbers")
     parser.add_argument("--show-mil", action="store_true", help="print the program's text")
+    parser.add_argument(
+        "--train",
+        nargs="?",
+        type=_seconds,
+        const=60,
+        metavar="SECONDS",
+        help="then train a small model for about a minute, and let it write",
+    )
     add_json_option(parser)
     parser.set_defaults(handler=_quickstart)
 
 
 def _size(text: str) -> int:
     return whole_number(text, 1, 4096)
+
+
+def _seconds(text: str) -> int:
+    return whole_number(text, 1, 3600)
 
 
 def _seed(text: str) -> int:
@@ -217,6 +230,8 @@ def _quickstart(args: argparse.Namespace) -> int:
         }
         if args.show_mil:
             payload["mil"] = text
+        if args.train:
+            payload["training"] = training_minute(out, runtime, args.train)
         out.json(payload)
     return 0 if passed else 1
 

@@ -6,12 +6,13 @@ import argparse
 import contextlib
 import functools
 import json
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import milane
 from milane.cli.output import CliError, Output, add_json_option, json_number, whole_number
@@ -69,6 +70,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     run.add_argument("--keep", type=functools.partial(whole_number, low=0), default=defaults.keep)
     run.add_argument("--validation", type=float, default=0.05, help="share of data held back")
     run.add_argument("--seed", type=functools.partial(whole_number, low=0), default=0)
+    run.add_argument(
+        "--route",
+        choices=("dynamic", "static"),
+        default="dynamic",
+        help="weights as inputs, or baked in and reloaded; then the process starts itself again "
+        "when its compiles are used up",
+    )
+    run.add_argument(
+        "--compile-budget", type=positive, metavar="N", help="compiles of a process (static route)"
+    )
     parser.add_argument("--log", type=Path, metavar="FILE", help="default: OUT/log.jsonl")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a chart, .svg or .png")
     add_json_option(parser)
@@ -80,9 +91,10 @@ def _train(args: argparse.Namespace) -> int:
     tokenizer = ByteTokenizer() if args.tokenizer is None else BPETokenizer.load(args.tokenizer)
     args.out.mkdir(parents=True, exist_ok=True)
     log = args.log or args.out / "log.jsonl"
-    with milane.open(args.backend) as runtime:
+    with milane.open(args.backend, compile_budget=args.compile_budget) as runtime:
         with out.status("compiling"):
             trainer = _trainer(args, runtime, tokenizer)
+        first = trainer.steps_done
         with trainer:
             config, options = trainer.weights.config, trainer.options
             out.text(
@@ -102,9 +114,17 @@ def _train(args: argparse.Namespace) -> int:
                     file.write(json.dumps(_row(result)) + "\n")
                     file.flush()
 
-                trainer.run(report)
+                try:
+                    trainer.run(report)
+                except milane.CompileBudgetExhaustedError:
+                    if trainer.steps_done == first:
+                        raise  # another process would come no further
+                    trainer.save()
+                    _start_again(args.arguments)
             model = args.out / "model.bin"
             llama2c.save(trainer.weights, model)
+            if isinstance(tokenizer, BPETokenizer):  # beside the model, where `generate` finds it
+                tokenizer.save(args.out / "tokenizer.bin")
             validation = trainer.validate()
             loss = trainer.header.loss
     if args.plot:
@@ -129,6 +149,13 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
+def _start_again(arguments: Sequence[str]) -> NoReturn:
+    """The same command in a new process, which has all its compiles, behind the checkpoint."""
+    sys.stdout.flush()
+    resume = [] if "--resume" in arguments else ["--resume"]
+    os.execv(sys.executable, [sys.executable, "-m", "milane.cli", *arguments, *resume])
+
+
 def _trainer(args: argparse.Namespace, runtime: milane.Runtime, tokenizer: Tokenizer) -> Trainer:
     options = TrainOptions(
         steps=args.steps,
@@ -142,6 +169,7 @@ def _trainer(args: argparse.Namespace, runtime: milane.Runtime, tokenizer: Token
         eval_every=args.eval_every,
         checkpoint_every=args.checkpoint_every,
         keep=args.keep,
+        route=args.route,
     )
     if args.resume:
         data = _data(args, tokenizer, args.seq)

@@ -135,7 +135,7 @@ class Body:
 
     def input(self, name: str, type: _mil.Type) -> Tensor:
         """A parameter of the function."""
-        with _Where(f"input {name!r}"):
+        with Located(f"input {name!r}"):
             self.native.input(self.take(name), type)
         tensor = Tensor(self, name, type)
         self.inputs.append(tensor)
@@ -143,7 +143,7 @@ class Body:
 
     def constant(self, value: _mil.Value, name: str, array: npt.NDArray[Any] | str) -> Tensor:
         """A constant in the text."""
-        with _Where(f"constant {name!r}"):
+        with Located(f"constant {name!r}"):
             type = self.native.constant(self.take(name), value)
         return Tensor(self, name, type, None, array)
 
@@ -173,7 +173,7 @@ class Body:
         path: str | None,
     ) -> Tensor:
         """A constant in a weight file."""
-        with _Where(f"weight {name!r}"):
+        with Located(f"weight {name!r}"):
             value = self._files.place(name, dtype, shape, array, path)
             type = self.native.constant(self.take(name), value)
         return Tensor(self, name, type, None, array)
@@ -267,7 +267,7 @@ class Body:
                 raise self.mistake(
                     "block", f"expected tensors of the graph from its function, got {made!r}"
                 )
-            with _Where("block"):
+            with Located("block"):
                 outputs = tuple(self._own(tensor) for tensor in several)
         finally:
             inner, self.nodes, self._constants = self.nodes, outer, known
@@ -276,7 +276,7 @@ class Body:
 
     def rename(self, tensor: Tensor, name: str) -> None:
         """Gives a result another name, everywhere."""
-        with _Where(f"output {name!r}"):
+        with Located(f"output {name!r}"):
             self.native.rename(tensor.name, name)
         self.take(name)
         tensor._name = name
@@ -545,7 +545,7 @@ def body_of(what: str, args: Mapping[str, Any]) -> Body:
     raise _placed(error, f"{what}({_described(args)})")
 
 
-class _Where:
+class Located:
     """Puts the caller's line in front of what an addition raises."""
 
     def __init__(self, what: str) -> None:

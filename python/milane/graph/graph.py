@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,8 +13,9 @@ import numpy.typing as npt
 import milane
 from milane._core import mil as _mil
 from milane.errors import DTypeError, InvalidArgumentError
+from milane.files import write_text
 from milane.graph.backward import gradient
-from milane.graph.body import INLINE_ELEMENTS, Body, used_by
+from milane.graph.body import INLINE_ELEMENTS, Body, Located, used_by
 from milane.graph.methods import Methods
 from milane.graph.split import Backward, backward
 from milane.graph.tensor import Operand, Tensor
@@ -107,7 +109,8 @@ class Graph(Methods):
             MILVerifyError: the name is taken.
             InvalidArgumentError: ``data`` has another shape.
         """
-        array = None if data is None else _shaped(name, np.asarray(data), shape)
+        with Located(f"weight {name!r}"):
+            array = None if data is None else _shaped(name, np.asarray(data), shape)
         where = f"@model_path/weights/{name}.bin" if path is None else path
         return self._body.stored(name, dtype, shape, array, where)
 
@@ -223,11 +226,12 @@ class Graph(Methods):
             InvalidArgumentError: the tensor is a state, or belongs to another function.
         """
         body = self._body
-        tensor = body._own(tensor)
-        if tensor.type.kind != "tensor":
-            raise InvalidArgumentError(f"output {name!r}: expected a tensor, got {tensor.type}")
-        if name in body.outputs:
-            raise InvalidArgumentError(f"output {name!r}: expected a new name, got it again")
+        with Located(f"output {name!r}"):
+            tensor = body._own(tensor)
+            if tensor.type.kind != "tensor":
+                raise InvalidArgumentError(f"output {name!r}: expected a tensor, got {tensor.type}")
+            if name in body.outputs:
+                raise InvalidArgumentError(f"output {name!r}: expected a new name, got it again")
         constant = tensor.node is None or tensor.node.type.startswith("constexpr_")
         if constant or tensor in body.outputs.values():
             tensor = passed_on(tensor)
@@ -272,6 +276,20 @@ class Graph(Methods):
         if qos is not None:
             options["qos"] = int(qos)
         return (runtime or milane.open()).compile(self.program(), **options)
+
+    def draw(self, path: str | os.PathLike[str] | None = None, function: str | None = None) -> str:
+        """The graph as an SVG picture, also written to ``path`` where one is given.
+
+        Operations are coloured by family, edges carry shapes (:func:`milane.draw.svg`).
+
+        Raises:
+            InvalidArgumentError: an unknown function, or one without operations.
+            ModelFileError: the file cannot be written.
+        """
+        picture = milane.draw.svg(self.program().program, function)
+        if path is not None:
+            write_text(path, picture)
+        return picture
 
     def __str__(self) -> str:
         return str(self.program())

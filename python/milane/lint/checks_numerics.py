@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+import numpy as np
+
 import milane._core
 from milane.lint.rule import Chip, Confidence, Hit, Rule, Severity, hit
 from milane.lint.view import FunctionView, Node
 
 MACS = ("matmul", "linear", "conv", "conv_transpose", "einsum")
+_FLOATS = ("fp16", "fp32")
 TABLES = ("sigmoid", "tanh", "gelu", "silu", "sin", "cos", "atan")
 
 # Quirk -> the operations it can be seen in, severity, what to do, rows of ane_facts D. Quirks of
@@ -31,6 +34,25 @@ _QUIRKS: dict[str, tuple[tuple[str, ...], Severity, str, tuple[int, ...]]] = {
     "softsign_infinity": (("softsign",), "advisory", "clip the argument", (69,)),
     "mac_denormal": (MACS, "advisory", "scale small numbers up first", (70,)),
 }
+
+
+def _non_finite_weight(f: FunctionView) -> Iterator[Hit]:
+    """An infinity that the text itself spells is meant, or `infinite_mask` tells of it."""
+    for node in f.of("const"):
+        value = node.op.value
+        if value is None or value.type.kind != "tensor" or value.type.dtype not in _FLOATS:
+            continue
+        array = f.array(node.name)
+        if array is None:
+            continue
+        with np.errstate(over="ignore"):
+            halves = array.astype(np.float16, copy=False)
+        bad = ~np.isfinite(halves) if value.is_blob else np.isnan(halves)
+        if bad.any():
+            first = np.unravel_index(int(bad.argmax()), bad.shape)
+            place = ", ".join(map(str, first))
+            text = f"expected finite numbers, got {int(bad.sum())} others, first at [{place}]"
+            yield hit(f, node, text)
 
 
 def slices_width(f: FunctionView, node: Node) -> bool:
@@ -161,6 +183,17 @@ RULES = (
         facts=(65,),
         once=True,
         check=_sum_rounding,
+    ),
+    Rule(
+        "non_finite_weight",
+        "every stored weight is finite in fp16, and no constant is NaN",
+        "a NaN becomes +infinity on the device; an infinity spreads through every product",
+        "advisory",
+        "sbryngelson/ane-guide ch. 3",
+        "one source",
+        "clip the weight to ±65504, or look for where it came from",
+        facts=(69,),
+        check=_non_finite_weight,
     ),
     Rule(
         "activation_tables",

@@ -1,12 +1,14 @@
 """The kernels of a transformer block and the surfaces between them.
 
-Each kind is compiled once; every layer has surfaces of its own for weights and taps, and requests
-that bind them, so that an evaluation copies nothing and no step compiles anything.
+On the dynamic route each kind is compiled once: weights are inputs, and every layer has surfaces of
+its own for weights and taps, and requests that bind them, so that an evaluation copies nothing and
+no step compiles anything. On the static route weights are constants: every layer has kernels of its
+own, and new weights are loaded into them, by a compile where the backend has no other way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from milane import mil
@@ -96,6 +98,41 @@ class LayerKernels(Closing):
             raise
         return cls(**made)
 
+    @classmethod
+    def compile_baked(
+        cls, runtime: Runtime, config: ModelConfig, positions: int, weights: LayerArrays
+    ) -> LayerKernels:
+        """The kernels of one layer, its weights baked in: seven compiles, and one without weights.
+
+        Raises:
+            CompileError, CompileBudgetExhaustedError: as :meth:`compile`.
+        """
+        arrays = dict(weights.named())
+        made: dict[str, Kernel] = {}
+        try:
+            for name, program in cls.programs(config, positions).items():
+                fixed = baked(program, arrays)
+                chosen = {n: arrays[n] for n in program.inputs if n in arrays}
+                made[name] = runtime.compile(fixed, weights=chosen)
+        except BaseException:
+            for kernel in made.values():
+                kernel.close()
+            raise
+        return cls(**made)
+
+    def reload(self, weights: LayerArrays) -> None:
+        """New weights for kernels that have them baked in.
+
+        Raises:
+            CompileBudgetExhaustedError: it took a compile, and none is left; some kernels may have
+                the new weights and some the old ones.
+        """
+        arrays = dict(weights.named())
+        for _, kernel in self.named():
+            chosen = {w.name: arrays[w.name] for w in kernel.stored_weights if w.name in arrays}
+            if chosen:
+                kernel.reload(weights=chosen)
+
     def named(self) -> Iterator[tuple[str, Kernel]]:
         """Field and kernel."""
         for field in fields(self):
@@ -133,7 +170,11 @@ class LayerSurfaces(Closing):
             **dict.fromkeys(("rms_ffn", "w1", "w2", "w3", "norm_ffn", "h1", "h3", "gate"), ffn),
             "out": ffn,
         }
-        self.own = {name: kernel.make_surface(name) for name, kernel in homes.items()}
+        self.own = {  # weights that are baked in have no surface
+            name: kernel.make_surface(name)
+            for name, kernel in homes.items()
+            if name in kernel.inputs or name in kernel.outputs
+        }
         self.surfaces = {**self.own, "inp": inp, **gradients}
         self.forward = [self._bound(k) for k in (attn, wo, ffn)]
         backward = (
@@ -162,20 +203,35 @@ class LayerSurfaces(Closing):
             surface.close()
 
 
-def layer_surfaces(kernels: LayerKernels, weights: ModelWeights) -> list[LayerSurfaces]:
-    """The surfaces of all layers, and their requests.
+def layer_surfaces(kernels: Sequence[LayerKernels], weights: ModelWeights) -> list[LayerSurfaces]:
+    """The surfaces of all layers, and their requests; ``kernels`` are those of each layer.
 
     Gradients have two sets, which layers use in turn, so that one can be read while the next layer
     writes the other. A layer's ``dinp`` is ``dout`` of the one before it: the same surface.
     """
-    sets = [_gradient_surfaces(kernels) for _ in range(2)]
+    sets = [_gradient_surfaces(kernels[0]) for _ in range(2)]
     layers: list[LayerSurfaces] = []
-    inp = kernels.fwd_attn.make_surface("inp")
-    for number, arrays in enumerate(weights.layers):
+    inp = kernels[0].fwd_attn.make_surface("inp")
+    for number, (own, arrays) in enumerate(zip(kernels, weights.layers, strict=True)):
         gradients = {**sets[number % 2], "dout": sets[(number + 1) % 2]["dinp"]}
-        layers.append(LayerSurfaces(kernels, arrays, inp, gradients))
+        layers.append(LayerSurfaces(own, arrays, inp, gradients))
         inp = layers[-1]["out"]
     return layers
+
+
+def baked(program: MILProgram, names: Collection[str]) -> MILProgram:
+    """The program with these inputs as constants in weight files, ``weights/NAME.bin``."""
+    made = program.program.copy()
+    function = made["main"]
+    types = {i.name: i.type for i in function.inputs}
+    fixed = [name for name in types if name in names]
+    function.inputs = [i for i in function.inputs if i.name not in names]
+    for at, name in enumerate(fixed):
+        value = mil.Value.blob(types[name], f"@model_path/weights/{name}.bin", 64)
+        attributes = {"name": mil.Value.string(name), "val": value}
+        function.insert(at, mil.Operation("const", [(name, types[name])], attributes=attributes))
+    made.verify()
+    return MILProgram(made, program.data)
 
 
 def _gradient_surfaces(kernels: LayerKernels) -> dict[str, Surface]:

@@ -6,18 +6,19 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from milane.closing import Closing
-from milane.errors import EvalError, InvalidArgumentError
+from milane.errors import CompileBudgetExhaustedError, EvalError, InvalidArgumentError
 from milane.runtime import Runtime
 from milane.train import ops
 from milane.train.checkpoint import Checkpoint, CheckpointHeader, ModelAdam, latest, save_step
 from milane.train.config import ModelConfig
 from milane.train.data import TokenData
-from milane.train.model import Model
+from milane.train.model import Model, Route
 from milane.train.weights import ModelWeights
 
 # Loss scaling as torch.amp.GradScaler does it: halve after an overflow, double after so many steps
@@ -44,6 +45,7 @@ class TrainOptions:
         eval_batches: sequences of a validation.
         checkpoint_every: steps between checkpoints; 0 for one at the end.
         keep: checkpoints to keep; 0 for all.
+        route: how the kernels get their weights (:class:`milane.train.Model`).
     """
 
     steps: int = 1000
@@ -61,6 +63,7 @@ class TrainOptions:
     eval_batches: int = 8
     checkpoint_every: int = 100
     keep: int = 3
+    route: Route = "dynamic"
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -144,8 +147,9 @@ class Trainer(Closing):
         self.header = CheckpointHeader(**_sizes(weights.config))
         self._scale = self.options.loss_scale
         self._good = 0  # steps since the scale changed
+        self._stale = False  # whether the kernels have older weights than `weights`
         start = time.perf_counter()
-        self.model = Model(runtime, weights, data.positions)
+        self.model = Model(runtime, weights, data.positions, route=self.options.route)
         self._grads = ModelWeights.zeros(weights.config)
         self.header.cum_compile += (time.perf_counter() - start) * 1000
 
@@ -201,10 +205,13 @@ class Trainer(Closing):
         Raises:
             EvalError: the loss is not finite, or gradients overflow at the smallest loss scale; the
                 weights stay as they were.
+            CompileBudgetExhaustedError: on the static route, when no compile is left; a checkpoint
+                saved now goes on in another process.
             InvalidArgumentError: the data holds tokens the model does not have.
         """
         start = time.perf_counter()
         options, number = self.options, self.header.step
+        self._refresh()
         loss = self._accumulate(number)
         norm = self._norm() / self._scale
         skipped = not math.isfinite(norm)
@@ -225,7 +232,8 @@ class Trainer(Closing):
         h.cum_batches += 1
         validation = None
         if options.eval_every and h.step % options.eval_every == 0:
-            validation = self.validate()
+            with suppress(CompileBudgetExhaustedError):  # the next step will say so
+                validation = self.validate()
         tokens = options.batch * self.model.positions
         return StepResult(h.step, loss, rate, norm, scale, skipped, took, tokens, validation)
 
@@ -249,6 +257,7 @@ class Trainer(Closing):
 
     def validate(self) -> float | None:
         """The mean loss over sequences that are held back; None where there are none."""
+        self._refresh()
         count = min(self.options.eval_batches, self.data.validation_pieces)
         if count == 0:
             return None
@@ -278,6 +287,13 @@ class Trainer(Closing):
     def close(self) -> None:
         """Close the kernels; idempotent."""
         self.model.close()
+
+    def _refresh(self) -> None:
+        """Gives the kernels the weights of the last step. A failure leaves the run as it was."""
+        if self._stale:
+            with self.model.times.measure("optimizer"):
+                self.model.upload()
+            self._stale = False
 
     def _accumulate(self, number: int) -> float:
         """Fills the gradients with those of a step's sequences; their mean loss."""
@@ -317,7 +333,7 @@ class Trainer(Closing):
                 weight_decay=options.weight_decay if array.ndim > 1 else 0.0,
                 grad_scale=clipped / self._scale,
             )
-        self.model.upload()
+        self._stale = True
         self._good += 1
         if self._good >= _GROW_AFTER and self._scale < _SCALES[1]:
             self._scale, self._good = self._scale * 2, 0

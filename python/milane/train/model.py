@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from milane.surface import Surface
 from milane.train import ops
 from milane.train.kernels import LayerKernels, LayerSurfaces, layer_surfaces
 from milane.train.weights import Floats, LayerArrays, ModelWeights
+
+Route = Literal["dynamic", "static"]
 
 # What can be computed behind each of a layer's backward kernels: (weight, gradient of its product,
 # what it multiplied).
@@ -66,14 +69,21 @@ class Model(Closing):
     """
 
     def __init__(
-        self, runtime: Runtime, weights: ModelWeights, positions: int | None = None
+        self,
+        runtime: Runtime,
+        weights: ModelWeights,
+        positions: int | None = None,
+        *,
+        route: Route = "dynamic",
     ) -> None:
-        """Compile the kernels, once each, and upload the weights.
+        """Compile the kernels and upload the weights.
 
-        ``positions`` is the length of training sequences, ``seq_len`` by default.
+        ``positions`` is the length of training sequences, ``seq_len`` by default. ``route`` is
+        ``"dynamic"``, weights as inputs of kernels that are compiled once for all layers, or
+        ``"static"``, weights baked into kernels of every layer, reloaded when they change.
 
         Raises:
-            InvalidArgumentError: more positions than the model has.
+            InvalidArgumentError: more positions than the model has, or an unknown route.
             CompileError, CompileBudgetExhaustedError: as :meth:`Runtime.compile`.
         """
         config = weights.config
@@ -85,15 +95,43 @@ class Model(Closing):
         self.weights = weights
         self.config = config
         self.times = StepTimes()
-        self._kernels = LayerKernels.compile(runtime, config, self.positions)
+        self._route = route
+        self._kernels = self._compiled(runtime, weights)
         self._layers = layer_surfaces(self._kernels, weights)
         # One worker: gradients add up in one order, whatever the timing.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="milane-gradients")
-        self.upload()
+        if route == "dynamic":
+            self.upload()
+
+    def _compiled(self, runtime: Runtime, weights: ModelWeights) -> list[LayerKernels]:
+        """The kernels of each layer; on the dynamic route the same for all."""
+        config, made = weights.config, []
+        if self._route == "dynamic":
+            kernels = LayerKernels.compile(runtime, config, self.positions)
+            return [kernels] * config.n_layers
+        if self._route != "static":
+            raise InvalidArgumentError(
+                f'Model: expected route "dynamic" or "static", got {self._route!r}'
+            )
+        try:
+            for arrays in weights.layers:
+                made.append(LayerKernels.compile_baked(runtime, config, self.positions, arrays))
+        except BaseException:
+            for kernels in made:
+                kernels.close()
+            raise
+        return made
 
     def upload(self) -> None:
-        """Write the weights into the surfaces the kernels read, rounded to fp16."""
-        for surfaces in self._layers:
+        """Give the weights, rounded to fp16, to the kernels.
+
+        Raises:
+            CompileBudgetExhaustedError: on the static route, as :meth:`LayerKernels.reload`.
+        """
+        for kernels, surfaces in zip(self._kernels, self._layers, strict=True):
+            if self._route == "static":
+                kernels.reload(surfaces.weights)
+                continue
             for name, array in surfaces.weights.named():
                 surfaces[name].write(array.reshape(surfaces[name].shape))
 
@@ -224,7 +262,8 @@ class Model(Closing):
         self._worker.shutdown(wait=True)
         for layer in self._layers:
             layer.close()
-        self._kernels.close()
+        for kernels in self._kernels:
+            kernels.close()
 
 
 def _matrix(surface: Surface) -> Floats:
