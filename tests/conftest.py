@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--backend",
         action="append",
         choices=["host", "ane"],
-        help="run the tests of this backend only, of those that have one (repeatable)",
+        help="run only the tests that drive this backend (repeatable); the others need no backend",
     )
 
 
@@ -41,18 +41,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", chosen)
 
 
+# What drives a backend: these fixtures, and the controls of the emulated device.
+BACKEND_FIXTURES = {"host": {"host_runtime"}, "ane": {"ane_runtime", "both"}}
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen = config.getoption("--backend")
     if not chosen:
         return
-    own = {"host": {"host_runtime"}, "ane": {"ane_runtime", "both"}}
-    others = {fixture for name in own if name not in chosen for fixture in own[name]}
+    own = set().union(*(BACKEND_FIXTURES[name] for name in chosen), {"backend"})
 
-    def is_of_another(item: pytest.Item) -> bool:
-        return not others.isdisjoint(getattr(item, "fixturenames", ()))
+    def is_chosen(item: pytest.Item) -> bool:
+        if not own.isdisjoint(getattr(item, "fixturenames", ())):
+            return True
+        return "ane" in chosen and hasattr(getattr(item, "module", None), "_testing")
 
-    config.hook.pytest_deselected(items=[i for i in items if is_of_another(i)])
-    items[:] = [i for i in items if not is_of_another(i)]
+    config.hook.pytest_deselected(items=[i for i in items if not is_chosen(i)])
+    items[:] = [i for i in items if is_chosen(i)]
 
 
 @pytest.fixture(scope="session", autouse=True)
