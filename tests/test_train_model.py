@@ -11,7 +11,7 @@ import pytest
 import milane
 from milane.train.config import ModelConfig
 from milane.train.model import Model
-from milane.train.weights import ModelWeights
+from milane.train.weights import LayerActs, ModelWeights
 from tolerance import U32
 
 pytest.importorskip("torch")
@@ -111,6 +111,37 @@ def test_both_backends_give_the_same_bits(both) -> None:  # type: ignore[no-unty
             loss = model.accumulate(tokens, targets, grads)
         seen.append((loss, [array.tobytes() for _, array in grads.named()]))
     assert seen[0] == seen[1]
+
+
+def test_activations_are_those_of_the_last_forward_pass(runtime: milane.Runtime) -> None:
+    config = CONFIGS["GQA"]
+    weights = weights_for(config)
+    tokens, targets = tokens_for(config, 6)
+    with Model(runtime, weights) as model:
+        model.loss(tokens, targets)
+        acts = [model.activations(i) for i in range(config.n_layers)]
+        with pytest.raises(IndexError):
+            model.activations(config.n_layers)
+    shapes = {n: a.shape for n, a in vars(LayerActs.zeros(config)).items()}
+    for layer, of in zip(weights.layers, acts, strict=True):
+        assert {n: a.shape for n, a in vars(of).items()} == shapes
+        made = {
+            "xnorm": rms(of.layer_in, layer.rms_att),
+            "o_out": layer.wo @ of.attn_out,
+            "x2norm": rms(of.x2, layer.rms_ffn),
+            "h1": layer.w1 @ of.x2norm,
+            "silu_out": of.h1 / (1 + np.exp(-of.h1)) * of.h3,
+            "ffn_out": layer.w2 @ of.silu_out,
+        }
+        for name, want in made.items():
+            # One product or norm of the rounded operands, and a residual's rounding.
+            got = getattr(of, name)
+            assert np.abs(got - want).max() <= 8 * U16 * max(1, np.abs(want).max()), name
+    assert np.array_equal(acts[1].layer_in, acts[0].x2 + acts[0].ffn_out)
+
+
+def rms(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    return x / np.sqrt((x.astype(np.float64) ** 2).mean(0) + 1e-5) * w[:, None]
 
 
 def test_new_weights_take_effect_without_a_compile(runtime: milane.Runtime) -> None:

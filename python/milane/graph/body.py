@@ -105,6 +105,7 @@ class Body:
     def __init__(self, program: _mil.Program, name: str, opset: str, files: WeightFiles) -> None:
         self.name = name
         self.opset = opset
+        self._opset_number = int(opset[3:])
         self.native = _mil.Builder(program, _mil.Function(name, opset))
         self.inputs: list[Tensor] = []
         self.nodes: list[Node] = []
@@ -282,7 +283,7 @@ class Body:
         tensor._name = name
 
     def _check_opset(self, type: str) -> None:
-        if _SINCE.get(type, 0) > int(self.opset[3:]):
+        if _SINCE.get(type, 0) > self._opset_number:
             schema = _SCHEMAS[type]
             raise InvalidArgumentError(
                 f"{type}: expected an operation of {self.opset}, got one that came with "
@@ -296,7 +297,7 @@ class Body:
             InvalidArgumentError: a newer one has another value.
         """
         arg = _LATER_ARGUMENTS.get((type, key))
-        if arg is None or arg.since is None or int(arg.since[3:]) <= int(self.opset[3:]):
+        if arg is None or arg.since is None or int(arg.since[3:]) <= self._opset_number:
             return True
         if (
             isinstance(value, bool | int | float | str)

@@ -257,9 +257,8 @@ class Graph(Methods):
             function = body.native.function
             function.outputs = [t.name for t in self._results(body)]
             made.add_function(function)
-        snapshot = made.copy()  # the functions go on growing
-        snapshot.verify()
-        return MILProgram(snapshot, self._files.data)
+        # A copy, as the functions go on growing. Every operation was verified as it was added.
+        return MILProgram(made.copy(), self._files.data)
 
     def compile(
         self, runtime: Runtime | None = None, *, qos: QoS | None = None, **options: Any

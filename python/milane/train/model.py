@@ -18,7 +18,7 @@ from milane.runtime import Runtime
 from milane.surface import Surface
 from milane.train import ops
 from milane.train.kernels import LayerKernels, LayerSurfaces, layer_surfaces
-from milane.train.weights import Floats, LayerArrays, ModelWeights
+from milane.train.weights import Floats, LayerActs, LayerArrays, ModelWeights
 
 Route = Literal["dynamic", "static"]
 
@@ -156,6 +156,30 @@ class Model(Closing):
         hidden = self._forward(tokens)
         normed = ops.rmsnorm(hidden, self.weights.rms_final, eps=self.config.norm_eps)
         return ops.product(self.weights.output_table, normed)
+
+    def activations(self, layer: int) -> LayerActs:
+        """What the last forward pass left in a layer's surfaces, as float32 of its own.
+
+        Raises:
+            IndexError: there is no such layer.
+        """
+        s = self._layers[layer]
+        inp, mid, out = (_matrix(s[name]) for name in ("inp", "mid", "out"))
+        return LayerActs(
+            layer_in=inp,
+            xnorm=_matrix(s["norm_att"]),
+            q=_matrix(s["q"]),
+            k=_matrix(s["k"]),
+            v=_matrix(s["v"]),
+            attn_out=_matrix(s["attn"]),
+            o_out=mid - inp,  # the kernels add the residual themselves
+            x2=mid,
+            x2norm=_matrix(s["norm_ffn"]),
+            h1=_matrix(s["h1"]),
+            h3=_matrix(s["h3"]),
+            silu_out=_matrix(s["gate"]),
+            ffn_out=out - mid,
+        )
 
     def accumulate(
         self,
