@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from . import blob, bridge, cache, draw, errors, half, linear, lint, mil, profile, train
+from . import blob, bridge, cache, errors, half, linear, mil, profile
 from ._core import (
     DeviceInfo,
     Diagnostics,
@@ -52,6 +55,19 @@ from .runtime import QuirkRule, Realtime, Runtime, open, probe, quirk_rules
 from .shape import Shape
 from .state import StateHandle
 from .surface import Surface
+
+if TYPE_CHECKING:
+    from . import draw, lint, train
+
+# Imported when they are first asked for: together they are a quarter of the time an import takes.
+_LATER = ("draw", "lint", "train")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LATER:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 try:
     __version__ = version("milane")
