@@ -107,5 +107,9 @@ def report(
     print(table, end="\n\n")
     if path:
         spreads = {name: asdict(spread) for name, spread in results.items()}
-        content = {"question": question, **machine(), "seconds_per_call": spreads, **more}
-        path.write_text(json.dumps(content, indent=2) + "\n")
+        write_json(path, question, seconds_per_call=spreads, **more)
+
+
+def write_json(path: Path, question: str, **content: object) -> None:
+    """A question's numbers with the machine they are of."""
+    path.write_text(json.dumps({"question": question, **machine(), **content}, indent=2) + "\n")

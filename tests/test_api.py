@@ -153,6 +153,7 @@ STUBS = {
     "mil.pyi": _core.mil,
     "blob.pyi": _core.blob,
     "training.pyi": _core.training,
+    "limits.pyi": _core.limits,
 }
 OPERATORS = {"__len__", "__getitem__", "__contains__", "__iter__", "__eq__", "__hash__"}
 

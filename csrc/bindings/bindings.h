@@ -18,5 +18,6 @@ void bind_events(pybind11::module_& m);
 void bind_apple(pybind11::module_& m);
 void bind_loop(pybind11::module_& m);
 void bind_training(pybind11::module_& m);
+void bind_limits(pybind11::module_& m);
 
 }  // namespace milane::bindings

@@ -17,4 +17,5 @@ PYBIND11_MODULE(_core, m) {
   bind_runtime(m);
   bind_loop(m);
   bind_training(m);
+  bind_limits(m);
 }

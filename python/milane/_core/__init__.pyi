@@ -6,6 +6,7 @@ import numpy.typing as npt
 from typing_extensions import Buffer
 
 from . import blob as blob
+from . import limits as limits
 from . import mil as mil
 from . import training as training
 

@@ -1,0 +1,94 @@
+#include "host/limits.h"
+
+#include <atomic>
+
+#include "core/cpu.h"
+#include "host/parallel.h"
+
+namespace milane::host {
+
+#if defined(__x86_64__)
+namespace isa_v2 {
+const LimitLoops* limit_loops();
+}
+namespace isa_v3 {
+const LimitLoops* limit_loops();
+}
+namespace isa_v4 {
+const LimitLoops* limit_loops();
+}
+#else
+namespace isa_neon {
+const LimitLoops* limit_loops();
+}
+#endif
+
+namespace {
+
+// Shares that threads claim: small enough to end together, large enough to cost nothing.
+constexpr std::int64_t kShares = 16;
+constexpr std::size_t kPart = std::size_t{1} << 20;
+
+const LimitLoops& loops() {
+#if defined(__x86_64__)
+  switch (cpu_isa()) {
+    case Isa::kV4:
+      return *isa_v4::limit_loops();
+    case Isa::kV3:
+      return *isa_v3::limit_loops();
+    default:
+      return *isa_v2::limit_loops();
+  }
+#else
+  return *isa_neon::limit_loops();
+#endif
+}
+
+// body(first byte, bytes) over parts of all of them.
+template <class Body>
+void over_parts(std::size_t bytes, Body body) {
+  const auto parts = static_cast<std::int64_t>((bytes + kPart - 1) / kPart);
+  parallel_for(parts, 1, [&](std::int64_t begin, std::int64_t end) {
+    const std::size_t from = static_cast<std::size_t>(begin) * kPart;
+    const std::size_t to = static_cast<std::size_t>(end) * kPart;
+    body(from, (to < bytes ? to : bytes) - from);
+  });
+}
+
+}  // namespace
+
+std::int64_t run_multiply_adds(std::int64_t steps) {
+  const LimitLoops& own = loops();
+  const std::int64_t share = (steps + kShares - 1) / kShares;
+  std::atomic<std::int64_t> operations{0};
+  std::atomic<float> kept{0};
+  parallel_for(kShares * num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      float value = 0;
+      operations.fetch_add(own.multiply_add(share, &value) * share);
+      kept.store(value, std::memory_order_relaxed);
+    }
+  });
+  return operations.load();
+}
+
+std::uint32_t run_read(const void* src, std::size_t bytes) {
+  const LimitLoops& own = loops();
+  const auto* const from = static_cast<const std::uint32_t*>(src);
+  std::atomic<std::uint32_t> sum{0};
+  over_parts(bytes, [&](std::size_t at, std::size_t count) {
+    sum.fetch_add(own.read(from + at / 4, count / 4), std::memory_order_relaxed);
+  });
+  return sum.load();
+}
+
+void run_copy(void* dst, const void* src, std::size_t bytes, bool streaming) {
+  const LimitLoops& own = loops();
+  auto* const to = static_cast<float*>(dst);
+  const auto* const from = static_cast<const float*>(src);
+  over_parts(bytes, [&](std::size_t at, std::size_t count) {
+    own.copy(to + at / 4, from + at / 4, count / 4, streaming);
+  });
+}
+
+}  // namespace milane::host
