@@ -351,6 +351,8 @@ std::size_t linear_packed_bytes(std::int64_t b, std::int64_t, std::int64_t k, in
   return shared_a_bytes(b, k, slots);
 }
 
+bool is_tiled(const MatmulShape& s) { return s.m > kFewColumns && s.n > 1; }
+
 void matmul_dynamic(const MatmulShape& s, const MatrixRef& a, const MatrixRef& b,
                     const OutputRef& c, const Workspace& ws) {
   const bool column =

@@ -96,6 +96,9 @@ std::size_t linear_packed_bytes(std::int64_t b, std::int64_t n, std::int64_t k, 
 struct MatmulShape {
   std::int64_t m = 0, n = 0, k = 0;
 };
+// Whether every element is one chain of multiply-adds along the depth, from zero: others have
+// several.
+bool is_tiled(const MatmulShape& shape);
 void matmul_dynamic(const MatmulShape& shape, const MatrixRef& a, const MatrixRef& b,
                     const OutputRef& c, const Workspace& workspace);
 std::size_t matmul_dynamic_bytes(const MatmulShape& shape, int slots);

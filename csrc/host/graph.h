@@ -59,6 +59,7 @@ struct Graph {
 // the state's next write.
 void settle_state_reads(Graph& graph);
 
+// Reads of states are copies, which settle_state_reads() makes views.
 Graph lower(const mil::Program& program, const mil::Function& function, const WeightSet& weights,
             const CompileOptions& options, Baking& baking);
 

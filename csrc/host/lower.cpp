@@ -47,7 +47,6 @@ class Lowering {
     for (const auto& [id, place] : baked_folds_) {
       if (!read_.contains(id)) baking_.leave_out(place);
     }
-    settle_state_reads(graph_);
     return std::move(graph_);
   }
 

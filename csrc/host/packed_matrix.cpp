@@ -1,33 +1,12 @@
 // Packed weights: how rows get into panels of 16, and the memory they live in.
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 
+#include "core/aligned.h"
 #include "host/gemm.h"
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 namespace milane::host {
 namespace {
-
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
-
-std::shared_ptr<std::byte> allocate(std::size_t bytes) {
-  const bool large = bytes >= kHugePage;
-  const std::size_t alignment = large ? kHugePage : 64;
-  const std::size_t size =
-      (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
-  void* const memory = std::aligned_alloc(alignment, size);
-  if (memory == nullptr) throw std::bad_alloc();
-#if defined(__linux__)
-  if (large) madvise(memory, size, MADV_HUGEPAGE);
-#endif
-  std::memset(memory, 0, size);
-  return {static_cast<std::byte*>(memory), [](std::byte* p) { std::free(p); }};
-}
 
 // to[count][16] of panel `index` from rows of `from`.
 template <class T>
@@ -65,7 +44,8 @@ void pack_rows(const PackedView& to, const MatrixRef& from, std::int64_t k0, std
 }
 
 PackedMatrix::PackedMatrix(DType dtype, std::int64_t rows, std::int64_t depth)
-    : memory_(allocate(packed_bytes_of(dtype, rows, depth))),
-      view_{dtype, memory_.get(), rows, depth} {}
+    : PackedMatrix(aligned_bytes(packed_bytes_of(dtype, rows, depth)), dtype, rows, depth) {
+  std::memset(memory_.get(), 0, packed_bytes_of(dtype, rows, depth));
+}
 
 }  // namespace milane::host

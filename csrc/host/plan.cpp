@@ -7,6 +7,7 @@
 
 #include "host/arena.h"
 #include "host/graph.h"
+#include "host/patterns.h"
 #include "host/quirks.h"
 #include "mil/diagnostic.h"
 
@@ -262,7 +263,10 @@ std::shared_ptr<const Plan> make_plan(const mil::Program& program, const mil::Fu
                                       const WeightSet& weights, const CompileOptions& options,
                                       Baking& baking) {
   const bool fuse = options.fuse && options.numerics != Numerics::kAne;
-  return Planner(function, lower(program, function, weights, options, baking), fuse).run();
+  Graph graph = lower(program, function, weights, options, baking);
+  if (fuse) apply_patterns(graph);
+  settle_state_reads(graph);
+  return Planner(function, std::move(graph), fuse).run();
 }
 
 }  // namespace milane::host

@@ -15,6 +15,46 @@ struct Micro;  // one instruction of an elementwise chain (elementwise.h)
 // Panels of the packed weight layout are this many rows wide: fp16 [rows/16][depth][16].
 inline constexpr std::int64_t kPanel = 16;
 
+// A tile of a convolution: `columns` neighbours of `panels` packed panels.
+struct ConvTap {
+  const float* x;       // [channels][pitch], at the first column
+  std::int64_t weight;  // of its first channel: an offset into a panel
+};
+struct ConvTile {
+  const ConvTap* tap;
+  std::int64_t taps, channels, pitch;
+  std::int64_t column;  // added to every tap's x
+  std::int64_t panel;   // elements of a panel
+  std::int64_t columns, panels;
+  // The result: row-major, rounded once, after the bias of each row (may be null).
+  void* y;
+  bool half;
+  std::int64_t rows, row_stride;
+  const float* bias;
+};
+
+// Taps of a window that lie in `rows` rows below each other: a row of x serves so many of outputs.
+struct WindowTap {
+  static constexpr int kRows = 3;
+  std::int64_t x;              // of the first, for the first output
+  std::int64_t weight[kRows];  // indices
+  int rows;
+};
+// Rows of outputs that see the same taps of one plane.
+struct WindowTile {
+  const float* x;
+  const WindowTap* taps;
+  std::int64_t count, row_step;
+  void* y;  // rounded once
+  bool half;
+  std::int64_t row_stride, rows, columns;
+  // Of sums only. After the bias: divided by divisors[r*row_stride + i], then the square root.
+  const float* weights;
+  float bias;
+  const float* divisors;  // may be null
+  bool root;
+};
+
 struct Kernels {
   // --- matrix products. Tile is mr x nr; mr divides kPanel, kPanel divides nr or nr divides it.
   int mr, nr;
@@ -39,16 +79,39 @@ struct Kernels {
                       const float* row_bias, const float* column_bias, std::int64_t rows,
                       std::int64_t columns);
 
-  // --- windows: y[i] = sum_t w[t] * rows[t][i], and y[i] = max_t rows[t][i] (NaN wins). Rows are
-  // readable, and y writable, up to n rounded up to 16.
-  void (*weighted_rows)(float* y, const float* const* rows, const float* w, std::int64_t taps,
-                        std::size_t n);
-  void (*max_rows)(float* y, const float* const* rows, std::int64_t taps, std::size_t n);
+  // --- convolution. y[(p*16 + i)*row_stride + j] = bias[p*16 + i] + sum over taps t and channels c
+  // of weights[p*panel + (weight_t + c*16) + i] * x_t[column + c*pitch + j], for i < 16,
+  // j < columns <= conv_columns, p < panels <= conv_panels.
+  int conv_columns, conv_panels;
+  void (*conv_tile_half)(const ConvTile& tile, const Half* weights);
+  void (*conv_tile_float)(const ConvTile& tile, const float* weights);
+
+  // --- windows: y[r][i] = bias + the sum over taps t and their rows k of
+  // weights[t.weight[k]] * x[t.x + (r + k)*row_step + i], and the maximum of these x (NaN wins).
+  // x is readable 16 floats past the last column of every row.
+  void (*window_sum)(const WindowTile& tile);
+  void (*window_max)(const WindowTile& tile);
 
   // --- softmax down the columns of s[keys][nr], continued over tiles: raises the running maximum,
   // sets s = exp(s - maximum), sum = sum * factor + the column sums, factor = exp(old - new
   // maximum).
   void (*softmax_tile)(float* s, std::int64_t keys, float* maximum, float* sum, float* factor);
+
+  // --- columns side by side (columns.cpp). Softmax down s[keys][nr], with the sums of exp_sum and
+  // the results rounded to half where asked for.
+  void (*softmax_columns)(float* s, std::int64_t keys, bool round);
+  // The largest sum of squares down a column of panel[depth][width]; NaN when there is one.
+  float (*largest_square_sum)(const float* panel, std::int64_t depth, std::int64_t width);
+  // Over rows `stride` apart: sum[i] += x[r][i]^2, and y[r][i] = (x[r][i] * scale[i]) * weight[r],
+  // every product rounded to x's type; weight may be null.
+  void (*add_squares_half)(float* sum, const Half* x, std::int64_t stride, std::int64_t rows,
+                           std::size_t n);
+  void (*add_squares_float)(float* sum, const float* x, std::int64_t stride, std::int64_t rows,
+                            std::size_t n);
+  void (*scale_rows_half)(Half* y, const Half* x, std::int64_t stride, const float* scale,
+                          const float* weight, std::int64_t rows, std::size_t n);
+  void (*scale_rows_float)(float* y, const float* x, std::int64_t stride, const float* scale,
+                           const float* weight, std::int64_t rows, std::size_t n);
 
   // --- conversions; dst and src do not overlap.
   void (*half_to_float)(float* dst, const Half* src, std::size_t n);

@@ -58,6 +58,11 @@ MILANE_INLINE void pack_strided(float* dst, const T* src, std::int64_t inner, st
     for (; i + kWidth < count; i += kWidth) {
       store_vec(dst + i, evens(load_vec(src + 2 * i), load_vec(src + 2 * i + kWidth)));
     }
+    const T* const rest = src + 2 * i;
+    const std::int64_t left = 2 * (count - i) - 1;
+    const Vec low = load_part(rest, left < kWidth ? left : kWidth);
+    const Vec high = left > kWidth ? load_part(rest + kWidth, left - kWidth) : Vec{};
+    return store_part(dst + i, evens(low, high), count - i);
   }
   T gathered[kWidth] = {};
   for (; i < count; i += kWidth) {
@@ -83,29 +88,71 @@ MILANE_INLINE void pack_neighbours(float* dst, std::int64_t pitch, const T* src,
   }
 }
 
+// The lanes of two registers in turn: those of their lower halves, and those of their upper ones.
+MILANE_INLINE Vec zip_low(Vec a, Vec b) {
+#if defined(MILANE_ISA_v4)
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+#elif defined(MILANE_ISA_v3)
+  return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+#else
+  return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+#endif
+}
+MILANE_INLINE Vec zip_high(Vec a, Vec b) {
+#if defined(MILANE_ISA_v4)
+  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
+                                 31);
+#elif defined(MILANE_ISA_v3)
+  return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#else
+  return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+#endif
+}
+
+// rows[kWidth] transposed in place. Every round moves the highest bit of the row into the lowest of
+// the column and the other way round: after as many rounds as there are bits, all are exchanged.
+MILANE_INLINE void transpose_square(Vec* rows) {
+  constexpr int kHalf = kWidth / 2;
+  MILANE_UNROLL
+  for (int round = 1; round < kWidth; round *= 2) {
+    Vec next[kWidth];
+    MILANE_UNROLL
+    for (int i = 0; i < kHalf; ++i) {
+      next[2 * i] = zip_low(rows[i], rows[i + kHalf]);
+      next[2 * i + 1] = zip_high(rows[i], rows[i + kHalf]);
+    }
+    MILANE_UNROLL
+    for (int i = 0; i < kWidth; ++i) rows[i] = next[i];
+  }
+}
+
 // dst[depth][pitch] <- src[count][inner], each row contiguous along the depth: a transposition, in
-// squares of kWidth that pass through the first-level cache.
+// squares of registers.
 template <class T>
 MILANE_INLINE void pack_transposed(float* dst, std::int64_t pitch, const T* src, std::int64_t inner,
                                    std::int64_t count, std::int64_t depth) {
-  constexpr std::int64_t kRows = 16;
-  alignas(64) float block[kRows][kWidth];
-  for (std::int64_t k = 0; k < depth; k += kWidth) {
-    const std::int64_t steps = depth - k < kWidth ? depth - k : kWidth;
-    for (std::int64_t i0 = 0; i0 < count; i0 += kRows) {
-      const std::int64_t rows = count - i0 < kRows ? count - i0 : kRows;
-      for (std::int64_t i = 0; i < rows; ++i) {
-        const T* p = src + (i0 + i) * inner + k;
-        store_vec(block[i], steps == kWidth ? load_vec(p) : load_part(p, steps));
+  for (std::int64_t i0 = 0; i0 < count; i0 += kWidth) {
+    const std::int64_t columns = count - i0 < kWidth ? count - i0 : kWidth;
+    for (std::int64_t k = 0; k < depth; k += kWidth) {
+      const std::int64_t steps = depth - k < kWidth ? depth - k : kWidth;
+      const T* const from = src + i0 * inner + k;
+      float* const to = dst + k * pitch + i0;
+      Vec rows[kWidth];
+      if (columns == kWidth && steps == kWidth) {
+        MILANE_UNROLL
+        for (int i = 0; i < kWidth; ++i) rows[i] = load_vec(from + i * inner);
+        transpose_square(rows);
+        MILANE_UNROLL
+        for (int s = 0; s < kWidth; ++s) store_vec(to + s * pitch, rows[s]);
+        continue;
       }
-      float* out = dst + k * pitch + i0;
-      for (std::int64_t s = 0; s < steps; ++s, out += pitch) {
-        if (rows == kRows) {
-          MILANE_UNROLL
-          for (std::int64_t i = 0; i < kRows; ++i) out[i] = block[i][s];
-        } else {
-          for (std::int64_t i = 0; i < rows; ++i) out[i] = block[i][s];
-        }
+      MILANE_UNROLL
+      for (int i = 0; i < kWidth; ++i)
+        rows[i] = i < columns ? load_part(from + i * inner, steps) : Vec{};
+      transpose_square(rows);
+      MILANE_UNROLL
+      for (int s = 0; s < kWidth; ++s) {
+        if (s < steps) store_part(to + s * pitch, rows[s], columns);
       }
     }
   }

@@ -70,21 +70,37 @@ float sum_of_squares(const float* x, float minus, std::size_t n) {
   return tree_sum(s);
 }
 
-// x[n]; -infinity for n = 0, NaN when there is one.
+// x[n]; -infinity for n = 0, NaN when there is one. Several maxima side by side: one would wait for
+// its own comparisons.
 float max(const float* x, std::size_t n) {
-  Lanes acc = splat_lanes(-__builtin_inff());
+  constexpr std::size_t kChains = 4;
+  Lanes acc[kChains];
+  MILANE_UNROLL
+  for (std::size_t c = 0; c < kChains; ++c) acc[c] = splat_lanes(-__builtin_inff());
   std::size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
+  const auto step = [&](Lanes& best) {
     MILANE_UNROLL
-    for (int j = 0; j < kVecs; ++j) acc.v[j] = maximum(acc.v[j], load_vec(x + i + j * kWidth));
+    for (int j = 0; j < kVecs; ++j) best.v[j] = maximum(best.v[j], load_vec(x + i + j * kWidth));
+    i += kLanes;
+  };
+  while (i + kChains * kLanes <= n) {
+    MILANE_UNROLL
+    for (std::size_t c = 0; c < kChains; ++c) step(acc[c]);
+  }
+  while (i + kLanes <= n) step(acc[0]);
+  MILANE_UNROLL
+  for (std::size_t c = 1; c < kChains; ++c) {
+    MILANE_UNROLL
+    for (int j = 0; j < kVecs; ++j) acc[0].v[j] = maximum(acc[0].v[j], acc[c].v[j]);
   }
   float s[kLanes];
-  spill(s, acc);
-  for (std::size_t j = 0; i + j < n; ++j)
-    s[j] = x[i + j] > s[j] || x[i + j] != x[i + j] ? x[i + j] : s[j];
-  float best = s[0];
-  for (std::size_t j = 1; j < kLanes; ++j) best = s[j] > best || s[j] != s[j] ? s[j] : best;
-  return best;
+  spill(s, acc[0]);
+  const auto larger = [](float a, float b) { return b > a || b != b ? b : a; };
+  for (std::size_t j = 0; i + j < n; ++j) s[j] = larger(s[j], x[i + j]);
+  for (std::size_t half = kLanes / 2; half > 0; half /= 2) {
+    for (std::size_t j = 0; j < half; ++j) s[j] = larger(s[j], s[j + half]);
+  }
+  return s[0];
 }
 
 // y[n] <- x[n]; y may be x.
@@ -130,17 +146,12 @@ void axpy(float* y, const float* x, float a, std::size_t n) {
 
 // x[n]
 void round_to_half(float* x, std::size_t n) {
-  Half h[kWidth];
   std::size_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) {
-    store_vec(h, load_vec(x + i));
-    store_vec(x + i, load_vec(h));
-  }
+  for (; i + kWidth <= n; i += kWidth) store_vec(x + i, round_half(load_vec(x + i)));
   if (i < n) {
     float tail[kWidth] = {};
     std::memcpy(tail, x + i, (n - i) * sizeof(float));
-    store_vec(h, load_vec(tail));
-    store_vec(tail, load_vec(h));
+    store_vec(tail, round_half(load_vec(tail)));
     std::memcpy(x + i, tail, (n - i) * sizeof(float));
   }
 }

@@ -20,9 +20,19 @@ void store_half(Half*, std::int64_t, const float*, std::int64_t, const float*, c
                 std::int64_t, std::int64_t);
 void store_float(float*, std::int64_t, const float*, std::int64_t, const float*, const float*,
                  std::int64_t, std::int64_t);
-void weighted_rows(float*, const float* const*, const float*, std::int64_t, std::size_t);
-void max_rows(float*, const float* const*, std::int64_t, std::size_t);
+void conv_tile_half(const ConvTile&, const Half*);
+void conv_tile_float(const ConvTile&, const float*);
+void window_sum(const WindowTile&);
+void window_max(const WindowTile&);
 void softmax_tile(float*, std::int64_t, float*, float*, float*);
+void softmax_columns(float*, std::int64_t, bool);
+float largest_square_sum(const float*, std::int64_t, std::int64_t);
+void add_squares_half(float*, const Half*, std::int64_t, std::int64_t, std::size_t);
+void add_squares_float(float*, const float*, std::int64_t, std::int64_t, std::size_t);
+void scale_rows_half(Half*, const Half*, std::int64_t, const float*, const float*, std::int64_t,
+                     std::size_t);
+void scale_rows_float(float*, const float*, std::int64_t, const float*, const float*, std::int64_t,
+                      std::size_t);
 void round_to_half(float*, std::size_t);
 float sum(const float*, std::size_t);
 float sum_of_squares(const float*, float, std::size_t);
@@ -43,9 +53,19 @@ const Kernels* table() {
       .pack_float = pack_float,
       .store_half = store_half,
       .store_float = store_float,
-      .weighted_rows = weighted_rows,
-      .max_rows = max_rows,
+      .conv_columns = kConvColumns,
+      .conv_panels = kConvPanels,
+      .conv_tile_half = conv_tile_half,
+      .conv_tile_float = conv_tile_float,
+      .window_sum = window_sum,
+      .window_max = window_max,
       .softmax_tile = softmax_tile,
+      .softmax_columns = softmax_columns,
+      .largest_square_sum = largest_square_sum,
+      .add_squares_half = add_squares_half,
+      .add_squares_float = add_squares_float,
+      .scale_rows_half = scale_rows_half,
+      .scale_rows_float = scale_rows_float,
       .half_to_float = milane::MILANE_ISA::widen_array,
       .float_to_half = milane::MILANE_ISA::narrow_array,
       .round_to_half = round_to_half,

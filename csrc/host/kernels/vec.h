@@ -100,6 +100,22 @@ MILANE_INLINE void store_vec(Half* p, Vec v) {
 #endif
 }
 
+// The nearest half of every lane, as a float.
+MILANE_INLINE Vec round_half(Vec v) {
+#if defined(MILANE_ISA_v4)
+  return _mm512_maskz_cvtph_ps(kAllLanes,
+                               _mm512_maskz_cvtps_ph(kAllLanes, v, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(MILANE_ISA_v3)
+  return _mm256_cvtph_ps(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(MILANE_ISA_v2)
+  Half h[kWidth];
+  store_vec(h, v);
+  return load_vec(h);
+#else
+  return vcvt_f32_f16(vcvt_f16_f32(v));
+#endif
+}
+
 // Lane-wise maximum in which NaN wins on either side.
 MILANE_INLINE Vec maximum(Vec a, Vec b) { return ((b > a) | (b != b)) ? b : a; }
 

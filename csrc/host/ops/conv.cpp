@@ -1,4 +1,4 @@
-// conv: depthwise directly, everything else as packed weights times columns packed on the fly.
+// conv: depthwise by windows over one plane, everything else as packed weights times taps.
 #include <algorithm>
 
 #include "host/ops/operands.h"
@@ -68,8 +68,8 @@ TapConv tap_conv(const ConvArgs& a) {
 }
 
 RunFn depthwise(OpSite& site, const ConvArgs& a) {
-  const DepthwiseConv conv{Window(a.in, a.out, a.kernel, a.stride, a.dilation, a.before),
-                           a.x.dims[0], a.groups, a.y.dims[1] / a.groups};
+  const DepthwiseConv conv(Window(a.in, a.out, a.kernel, a.stride, a.dilation, a.before),
+                           a.x.dims[0], a.groups, a.y.dims[1] / a.groups);
   const FloatValues weight(site, a.weight), bias(site, a.bias);
   const int slots = num_threads();
   const Scratch work = site.scratch(static_cast<std::size_t>(slots) * conv.slot_bytes());

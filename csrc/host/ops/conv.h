@@ -1,4 +1,4 @@
-// Convolution as a product of packed weights with columns packed on the fly, shared by conv and
+// Convolution as a product of packed weights with what each tap reads, shared by conv and
 // conv_transpose. One, two and three spatial dimensions are all three here: leading ones are 1.
 #pragma once
 
@@ -56,6 +56,11 @@ void pack_taps(const TapConv& conv, const WeightLayout& layout, const std::byte*
 void run_taps(const TapConv& conv, const TapWeights& weights, const float* bias, DType dtype,
               const std::byte* x, DType out_dtype, std::byte* y, const Workspace& workspace);
 std::size_t run_taps_bytes(const TapConv& conv, int slots);
+
+// The same by strips of the input, which is what run_taps() does for all but a few columns.
+void run_strips(const TapConv& conv, const TapWeights& weights, const float* bias, DType dtype,
+                const std::byte* x, DType out_dtype, std::byte* y, const Workspace& workspace);
+std::size_t run_strips_bytes(const TapConv& conv, int slots);
 
 // Padding before the first element along one axis. `span` is the kernel's reach, (K - 1) * d + 1.
 std::int64_t padding_before(const std::string& pad_type, std::int64_t custom, std::int64_t in,

@@ -8,6 +8,8 @@ namespace {
 
 // Below this many multiply-adds per image, groups and images share the threads instead of tiles.
 constexpr std::int64_t kSmallImage = 1 << 20;
+// Up to this many columns a product streams its weights once, and is bound by that.
+constexpr std::int64_t kFewColumns = 4;
 
 std::int64_t floor_div(std::int64_t a, std::int64_t b) {
   return a >= 0 ? a / b : -((-a + b - 1) / b);
@@ -106,6 +108,7 @@ void pack_taps(const TapConv& conv, const WeightLayout& layout, const std::byte*
 }
 
 std::size_t run_taps_bytes(const TapConv& conv, int slots) {
+  if (volume(conv.out) > kFewColumns) return run_strips_bytes(conv, slots);
   const std::int64_t n = volume(conv.out);
   const auto bytes = [&](int threads) {
     return matmul_packed_rows_bytes(conv.out_channels, n, conv.depth(), threads);
@@ -117,6 +120,9 @@ std::size_t run_taps_bytes(const TapConv& conv, int slots) {
 
 void run_taps(const TapConv& conv, const TapWeights& weights, const float* bias, DType dtype,
               const std::byte* x, DType out_dtype, std::byte* y, const Workspace& ws) {
+  if (volume(conv.out) > kFewColumns) {
+    return run_strips(conv, weights, bias, dtype, x, out_dtype, y, ws);
+  }
   const std::int64_t in = conv.in_channels * volume(conv.in), n = volume(conv.out);
   const std::int64_t out = conv.out_channels * n;
   const std::int64_t jobs = conv.batch * conv.groups;

@@ -26,7 +26,7 @@ RunFn pool(OpSite& site, Pool::Kind kind) {
         : same ? std::max<std::int64_t>((out[i] - 1) * stride[i] + kernel[i] - in[i], 0) - before[i]
                : 0;
   }
-  Pool p{kind, Window(in, out, kernel, stride, {1, 1, 1}, before), x.dims[0] * x.dims[1], nullptr};
+  Pool p{kind, Window(in, out, kernel, stride, {1, 1, 1}, before), x.dims[0] * x.dims[1]};
   if (kind == Pool::Kind::kAverage) {
     p.count_elements(after, site.args.boolean("exclude_padding_from_average"));
   }

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
+#include "host/ops/operands.h"
 #include "host/parallel.h"
 
 namespace milane::host {
@@ -25,6 +27,7 @@ struct Plan {
   std::vector<std::int64_t> strides;  // of x, in elements
   std::int64_t width = 1;             // of a row of out
   std::int64_t rows = 1;
+  bool doubles = false;  // every sample of the last axis occurs twice
 
   // Splits a row of out into indices of the resized axes but the last; returns where its plane
   // starts.
@@ -40,7 +43,7 @@ struct Plan {
 
 template <class Table, class Make>
 Plan<Table> make_plan(const Operand& x, const Operand& out, std::size_t axes, Make make) {
-  Plan<Table> plan{x, out, {}, {}, {}, 1, 1};
+  Plan<Table> plan{x, out, {}, {}, {}};
   const std::size_t first = x.dims.size() - axes;
   const Dims strides = contiguous_strides(x.dims);
   for (std::size_t axis = first; axis < x.dims.size(); ++axis) {
@@ -72,15 +75,20 @@ float blend(const LinearPlan& plan, const T* x, std::int64_t offset,
 // blend.
 template <class T>
 void linear_row_2d(const LinearPlan& plan, const T* x, std::int64_t plane, std::int64_t h, T* y) {
-  float row[kRowFloats];
+  constexpr std::size_t kPiece = 256;
+  float row[kRowFloats], other[kRowFloats], piece[kPiece];
   const Tap& tap = plan.tables[0][static_cast<std::size_t>(h)];
-  const T* low = x + plane + tap.low * plan.strides[0];
-  const T* high = x + plane + tap.high * plan.strides[0];
-  for (std::int64_t w = 0; w < plan.sizes[1]; ++w)
-    row[w] = lerp(load(low[w]), load(high[w]), tap.weight);
+  to_floats(row, plan.x.dtype, x + plane + tap.low * plan.strides[0], plan.sizes[1]);
+  to_floats(other, plan.x.dtype, x + plane + tap.high * plan.strides[0], plan.sizes[1]);
+  for (std::int64_t w = 0; w < plan.sizes[1]; ++w) row[w] = lerp(row[w], other[w], tap.weight);
   const auto& taps = plan.tables[1];
-  for (std::size_t w = 0; w < taps.size(); ++w) {
-    store(y[w], lerp(row[taps[w].low], row[taps[w].high], taps[w].weight));
+  for (std::size_t first = 0; first < taps.size(); first += kPiece) {
+    const std::size_t count = std::min(kPiece, taps.size() - first);
+    for (std::size_t i = 0; i < count; ++i) {
+      const Tap& t = taps[first + i];
+      piece[i] = lerp(row[t.low], row[t.high], t.weight);
+    }
+    from_floats(plan.out.dtype, y + first, piece, static_cast<std::int64_t>(count));
   }
 }
 
@@ -107,14 +115,23 @@ template <class T>
 void nearest_rows(const NearestPlan& plan, const T* x, T* y, std::int64_t begin, std::int64_t end) {
   std::array<std::int64_t, kMaxRank> index{};
   const auto& last = plan.tables.back();
+  const T* before = nullptr;
   for (std::int64_t row = begin; row < end; ++row) {
     const T* source = x + plan.split(row, &index);
     for (std::size_t axis = 0; axis + 1 < plan.tables.size(); ++axis) {
       source += plan.tables[axis][static_cast<std::size_t>(index[axis])] * plan.strides[axis];
     }
     T* result = y + row * plan.width;
-    for (std::int64_t w = 0; w < plan.width; ++w)
-      result[w] = source[last[static_cast<std::size_t>(w)]];
+    if (source == before) {  // what the row above was made of
+      std::copy_n(result - plan.width, plan.width, result);
+    } else if (plan.doubles) {
+      for (std::int64_t w = 0; w < plan.width / 2; ++w)
+        result[2 * w] = result[2 * w + 1] = source[w];
+    } else {
+      for (std::int64_t w = 0; w < plan.width; ++w)
+        result[w] = source[last[static_cast<std::size_t>(w)]];
+    }
+    before = source;
   }
 }
 
@@ -190,7 +207,12 @@ RunFn resize_linear(const Operand& x, const Operand& out, std::size_t axes, Samp
 
 RunFn resize_nearest(const Operand& x, const Operand& out, std::size_t axes, Sampling mode) {
   auto make = [mode](std::int64_t in, std::int64_t n) { return nearest_taps(mode, in, n); };
-  return [plan = make_plan<std::vector<std::int64_t>>(x, out, axes, make)](const Exec& e) {
+  NearestPlan plan = make_plan<std::vector<std::int64_t>>(x, out, axes, make);
+  const auto& last = plan.tables.back();
+  plan.doubles = plan.width == 2 * plan.sizes.back();
+  for (std::size_t i = 0; i < last.size(); ++i)
+    plan.doubles = plan.doubles && last[i] == static_cast<std::int64_t>(i / 2);
+  return [plan = std::move(plan)](const Exec& e) {
     auto run = [&]<class T>() {
       parallel_for(plan.rows, grain_rows(plan.width), [&](std::int64_t begin, std::int64_t end) {
         nearest_rows(plan, e.in<T>(plan.x), e.out<T>(plan.out), begin, end);

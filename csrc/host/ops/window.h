@@ -3,6 +3,7 @@
 // and pooling work on it.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -21,27 +22,43 @@ struct Window {
          const Spatial& dilation, const Spatial& before);
 
   std::int64_t taps() const { return volume(kernel); }
-  // Outputs of one depth: rows of out[2] at this pitch; what lies between them means nothing.
-  std::int64_t pitch() const { return reach[2]; }
-  std::int64_t run() const { return (out[1] - 1) * pitch() + out[2]; }
-  std::int64_t plane_floats() const;
-  std::int64_t run_floats() const { return (run() + 15) / 16 * 16; }
+  std::int64_t plane_floats() const { return reach[0] * depth_floats() + 16; }
+  std::int64_t depth_floats() const { return phase[1] * phase[2] * reach[1] * reach[2]; }
+  // Floats of a plane in which every row holds one value per output column.
+  std::int64_t middle_floats() const {
+    return reach[0] * phase[1] * reach[1] * middle_pitch() + 16;
+  }
+  std::int64_t middle_pitch() const { return (out[2] + 15) / 16 * 16; }
 
-  // plane[plane_floats] from src[in...], with `pad` around it.
-  void fill(float* plane, float pad, DType dtype, const std::byte* src) const;
+  // The input into plane[plane_floats], which holds the padding already.
+  void fill(float* plane, DType dtype, const std::byte* src) const;
+  // The taps of the outputs of depth 0: all, in a plane; those of one row, in a plane; and those of
+  // one column, in a middle plane. Weights are numbered as [depth][row][column].
+  std::vector<WindowTap> taps_in_plane() const;
+  std::vector<WindowTap> taps_along_rows() const;
+  std::vector<WindowTap> taps_along_columns() const;
+
+ private:
   // Where the input elements of one phase of an axis begin, in the input and in the phase.
   struct Run {
     std::int64_t from, to, count;
   };
+  std::array<std::vector<Run>, 3> runs_;  // per axis and phase
+
   Run phase_run(std::size_t axis, std::int64_t p) const;
-  // rows[t][run] for the outputs of depth `d`.
-  void rows_at(const float* plane, std::int64_t d, const float** rows) const;
+  std::vector<std::int64_t> column_offsets() const;
+  std::vector<WindowTap> taps_at(const std::vector<std::int64_t>& columns,
+                                 std::int64_t phase_floats, std::int64_t pitch) const;
 };
 
 // Convolution of every channel with `multiplier` kernels of its own.
 struct DepthwiseConv {
+  DepthwiseConv(const Window& window, std::int64_t batch, std::int64_t channels,
+                std::int64_t multiplier);
+
   Window window;
-  std::int64_t batch = 1, channels = 1, multiplier = 1;
+  std::int64_t batch, channels, multiplier;
+  std::shared_ptr<const std::vector<WindowTap>> taps;
 
   std::size_t slot_bytes() const;  // of working memory per thread
   // y[batch, channels * multiplier, out...] from x[batch, channels, in...], weight[channels *
@@ -50,13 +67,17 @@ struct DepthwiseConv {
            std::byte* y, const Workspace& workspace) const;
 };
 
-// Pooling of every plane.
+// Pooling of every plane: along rows, then along columns.
 struct Pool {
   enum class Kind { kMax, kAverage, kL2 };
-  Kind kind = Kind::kMax;
+  Pool(Kind kind, const Window& window, std::int64_t planes);
+
+  Kind kind;
   Window window;
-  std::int64_t planes = 1;
-  // Elements under each window, at the pitch of a run, one depth after the other; average only.
+  std::int64_t planes;
+  std::shared_ptr<const std::vector<WindowTap>> along_rows, along_columns;
+  std::shared_ptr<const std::vector<float>> ones;  // a weight for each of them
+  // Elements under each window, as the outputs lie; average only.
   std::shared_ptr<const std::vector<float>> counts;
 
   // `after` is the padding behind, which counts unless `exclude_padding`.
@@ -64,6 +85,13 @@ struct Pool {
   std::size_t slot_bytes() const;
   void run(DType dtype, const std::byte* x, DType out_dtype, std::byte* y,
            const Workspace& workspace) const;
+
+ private:
+  bool whole() const;  // one window that is the plane
+  void pool_whole(DType dtype, const std::byte* x, std::int64_t count, DType out_dtype,
+                  std::byte* y, float* memory) const;
+  void pool_plane(DType dtype, const std::byte* x, DType out_dtype, std::byte* y,
+                  float* memory) const;
 };
 
 }  // namespace milane::host

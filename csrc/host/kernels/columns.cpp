@@ -1,0 +1,121 @@
+// Columns side by side, one in each lane: the softmax and the bounds of fused attention, and the
+// two passes of a fused norm. Sums run in the order that the unfused operations have, bit for bit.
+#include "host/kernels/tile.h"
+
+namespace milane::host::MILANE_ISA {
+namespace {
+
+constexpr int kLanes = 16;  // partial sums of a row (rows.cpp)
+
+// y[n] <- x[n], scale[n]: (x * scale) * weight, each product rounded as the result is
+template <class T>
+MILANE_INLINE void scale_row(T* y, const T* x, const float* scale, float weight, bool weighted,
+                             std::size_t n) {
+  constexpr bool kIsHalf = sizeof(T) == 2;
+  const auto one = [&](Vec v, Vec s) {
+    v = v * s;
+    if (!weighted) return v;
+    return (kIsHalf ? round_half(v) : v) * weight;
+  };
+  std::size_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) store_vec(y + i, one(load_vec(x + i), load_vec(scale + i)));
+  if (i == n) return;
+  T part[kWidth] = {}, out[kWidth];
+  float factor[kWidth] = {};
+  for (std::size_t j = 0; i + j < n; ++j) {
+    part[j] = x[i + j];
+    factor[j] = scale[i + j];
+  }
+  store_vec(out, one(load_vec(part), load_vec(factor)));
+  for (std::size_t j = 0; i + j < n; ++j) y[i + j] = out[j];
+}
+
+// sum[n] += x[n]^2, each square rounded as x is
+template <class T>
+MILANE_INLINE void squares_row(float* sum, const T* x, std::size_t n) {
+  constexpr bool kIsHalf = sizeof(T) == 2;
+  const auto square = [](Vec v) { return kIsHalf ? round_half(v * v) : v * v; };
+  std::size_t i = 0;
+  for (; i + kWidth <= n; i += kWidth)
+    store_vec(sum + i, load_vec(sum + i) + square(load_vec(x + i)));
+  if (i == n) return;
+  T part[kWidth] = {};
+  float out[kWidth];
+  for (std::size_t j = 0; i + j < n; ++j) part[j] = x[i + j];
+  store_vec(out, square(load_vec(part)));
+  for (std::size_t j = 0; i + j < n; ++j) sum[i + j] += out[j];
+}
+
+}  // namespace
+
+// s[keys][nr]
+void softmax_columns(float* s, std::int64_t keys, bool round) {
+  for (int j = 0; j < kTileColumns; j += kWidth, s += kWidth) {
+    Vec best = splat(-__builtin_inff());
+    for (std::int64_t k = 0; k < keys; ++k) best = maximum(best, load_vec(s + k * kTileColumns));
+    Vec lanes[kLanes] = {};
+    for (std::int64_t k0 = 0; k0 < keys; k0 += kLanes) {
+      const std::int64_t count = keys - k0 < kLanes ? keys - k0 : kLanes;
+      MILANE_UNROLL
+      for (int i = 0; i < kLanes; ++i) {
+        if (i >= count) break;
+        float* const at = s + (k0 + i) * kTileColumns;
+        const Vec e = exp_vec(load_vec(at) - best);
+        store_vec(at, e);
+        lanes[i] += e;
+      }
+    }
+    MILANE_UNROLL
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+      MILANE_UNROLL
+      for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    }
+    const Vec factor = 1.0f / lanes[0];
+    for (std::int64_t k = 0; k < keys; ++k) {
+      const Vec v = load_vec(s + k * kTileColumns) * factor;
+      store_vec(s + k * kTileColumns, round ? round_half(v) : v);
+    }
+  }
+}
+
+// panel[depth][width], width a multiple of the register's
+float largest_square_sum(const float* panel, std::int64_t depth, std::int64_t width) {
+  Vec most = {};
+  for (std::int64_t j = 0; j < width; j += kWidth) {
+    Vec sum = {};
+    for (std::int64_t k = 0; k < depth; ++k) {
+      const Vec v = load_vec(panel + k * width + j);
+      sum += v * v;
+    }
+    most = maximum(most, sum);
+  }
+  float lanes[kWidth];
+  store_vec(lanes, most);
+  float best = lanes[0];
+  for (int i = 1; i < kWidth; ++i) best = lanes[i] > best || lanes[i] != lanes[i] ? lanes[i] : best;
+  return best;
+}
+
+// x[rows][stride], n columns of it
+void add_squares_half(float* sum, const Half* x, std::int64_t stride, std::int64_t rows,
+                      std::size_t n) {
+  for (std::int64_t r = 0; r < rows; ++r) squares_row(sum, x + r * stride, n);
+}
+void add_squares_float(float* sum, const float* x, std::int64_t stride, std::int64_t rows,
+                       std::size_t n) {
+  for (std::int64_t r = 0; r < rows; ++r) squares_row(sum, x + r * stride, n);
+}
+
+// y and x [rows][stride], weight[rows] or null
+void scale_rows_half(Half* y, const Half* x, std::int64_t stride, const float* scale,
+                     const float* weight, std::int64_t rows, std::size_t n) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    scale_row(y + r * stride, x + r * stride, scale, weight ? weight[r] : 1, weight != nullptr, n);
+}
+void scale_rows_float(float* y, const float* x, std::int64_t stride, const float* scale,
+                      const float* weight, std::int64_t rows, std::size_t n) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    scale_row(y + r * stride, x + r * stride, scale, weight ? weight[r] : 1, weight != nullptr, n);
+}
+
+}  // namespace milane::host::MILANE_ISA

@@ -1,0 +1,145 @@
+// The register tile of convolutions: lanes are output channels, so that a tile may be any number of
+// neighbouring columns and reads its input wherever a tap finds it, without a copy per tap.
+#include <cstring>
+
+#include "host/kernels/tile.h"
+
+namespace milane::host::MILANE_ISA {
+namespace {
+
+constexpr int kRows = static_cast<int>(kPanel);
+constexpr int kVecs = kRows / kWidth;  // registers of one column of a panel
+static_assert(kConvColumns <= kRows);
+
+// Swaps the squares of S lanes off the diagonal of two rows, S apart, of a square of registers.
+template <int... I>
+struct Lanes {
+  template <int S>
+  MILANE_INLINE void swap(Vec& a, Vec& b) {
+    const Vec low = __builtin_shufflevector(a, b, ((I & S) == 0 ? I : kWidth + I - S)...);
+    b = __builtin_shufflevector(a, b, ((I & S) == 0 ? I + S : kWidth + I)...);
+    a = low;
+  }
+};
+#if defined(MILANE_ISA_v4)
+using AllLanes = Lanes<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>;
+#elif defined(MILANE_ISA_v3)
+using AllLanes = Lanes<0, 1, 2, 3, 4, 5, 6, 7>;
+#else
+using AllLanes = Lanes<0, 1, 2, 3>;
+#endif
+
+template <int S>
+MILANE_INLINE void transpose(Vec (&r)[kWidth]) {
+  if constexpr (S < kWidth) {
+    MILANE_UNROLL
+    for (int i = 0; i < kWidth; ++i) {
+      if ((i & S) == 0) AllLanes::swap<S>(r[i], r[i + S]);
+    }
+    transpose<2 * S>(r);
+  }
+}
+
+// The first n lanes.
+template <int n>
+MILANE_INLINE void store_first(float* p, Vec v) {
+#if defined(MILANE_ISA_v4)
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+#else
+  std::memcpy(p, &v, n * sizeof(float));
+#endif
+}
+template <int n>
+MILANE_INLINE void store_first(Half* p, Vec v) {
+#if defined(MILANE_ISA_v4)
+  const __m256i h = _mm512_maskz_cvtps_ph(kAllLanes, v, _MM_FROUND_TO_NEAREST_INT);
+  _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << n) - 1), h);
+#else
+  Half h[kWidth];
+  store_vec(h, v);
+  std::memcpy(p, h, n * sizeof(Half));
+#endif
+}
+
+// acc[rows][16], with `columns` columns that mean something.
+template <class T, int columns>
+void finish(const ConvTile& t, const float* acc) {
+  T* y = static_cast<T*>(t.y);
+  for (std::int64_t i = 0; i < t.rows; ++i, acc += kRows, y += t.row_stride) {
+    MILANE_UNROLL
+    for (int j = 0; j < columns; j += kWidth) {
+      Vec v = load_vec(acc + j);
+      if (t.bias != nullptr) v += splat(t.bias[i]);
+      if (j + kWidth <= columns) {
+        store_vec(y + j, v);
+      } else {
+        store_first<columns % kWidth>(y + j, v);
+      }
+    }
+  }
+}
+
+template <class T, int columns, int panels>
+void tile(const ConvTile& t, const T* weights) {
+  Vec c[panels][kVecs][columns] = {};
+  for (std::int64_t n = 0; n < t.taps; ++n) {
+    const float* x = t.tap[n].x + t.column;
+    const T* w = weights + t.tap[n].weight;
+    for (std::int64_t k = 0; k < t.channels; ++k, x += t.pitch, w += kRows) {
+      Vec a[panels][kVecs];
+      MILANE_UNROLL
+      for (int p = 0; p < panels; ++p) {
+        MILANE_UNROLL
+        for (int v = 0; v < kVecs; ++v) a[p][v] = load_vec(w + p * t.panel + v * kWidth);
+      }
+      MILANE_UNROLL
+      for (int j = 0; j < columns; ++j) {
+        const Vec value = splat(x[j]);
+        MILANE_UNROLL
+        for (int p = 0; p < panels; ++p) {
+          MILANE_UNROLL
+          for (int v = 0; v < kVecs; ++v) c[p][v][j] = multiply_add(value, a[p][v], c[p][v][j]);
+        }
+      }
+    }
+  }
+  alignas(64) float acc[panels * kRows * kRows];
+  MILANE_UNROLL
+  for (int p = 0; p < panels; ++p) {
+    MILANE_UNROLL
+    for (int v = 0; v < kVecs; ++v) {
+      MILANE_UNROLL
+      for (int first = 0; first < columns; first += kWidth) {
+        Vec r[kWidth];
+        MILANE_UNROLL
+        for (int j = 0; j < kWidth; ++j) r[j] = first + j < columns ? c[p][v][first + j] : Vec{};
+        transpose<1>(r);
+        MILANE_UNROLL
+        for (int i = 0; i < kWidth; ++i)
+          store_vec(acc + (p * kRows + v * kWidth + i) * kRows + first, r[i]);
+      }
+    }
+  }
+  t.half ? finish<Half, columns>(t, acc) : finish<float, columns>(t, acc);
+}
+
+template <class T, int panels, int columns = kConvColumns>
+void dispatch(const ConvTile& t, const T* weights) {
+  if constexpr (columns > 1) {
+    if (t.columns < columns) return dispatch<T, panels, columns - 1>(t, weights);
+  }
+  tile<T, columns, panels>(t, weights);
+}
+
+template <class T>
+MILANE_INLINE void any_panels(const ConvTile& t, const T* weights) {
+  if (kConvPanels == 2 && t.panels == 2) return dispatch<T, kConvPanels>(t, weights);
+  dispatch<T, 1>(t, weights);
+}
+
+}  // namespace
+
+void conv_tile_half(const ConvTile& t, const Half* weights) { any_panels(t, weights); }
+void conv_tile_float(const ConvTile& t, const float* weights) { any_panels(t, weights); }
+
+}  // namespace milane::host::MILANE_ISA

@@ -1,0 +1,268 @@
+// Convolution in strips: a thread widens the input under a block of outputs once, a tile's columns
+// of all channels side by side, and every tap of every output channel reads it there.
+#include <algorithm>
+
+#include "host/ops/conv.h"
+
+namespace milane::host {
+namespace {
+
+// A strip of this many floats stays in the second-level cache beside two panels of weights.
+constexpr std::int64_t kStripFloats = 1 << 16;
+// Tasks per thread, so that threads end together.
+constexpr std::int64_t kTasks = 4;
+// Below this many multiply-adds, waking other threads costs more than it brings.
+constexpr std::int64_t kSmallProduct = 1 << 17;
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::int64_t floor_div(std::int64_t a, std::int64_t b) {
+  return a >= 0 ? a / b : -((-a + b - 1) / b);
+}
+
+void zero(float* dst, std::int64_t pitch, std::int64_t count, std::int64_t channels) {
+  for (std::int64_t c = 0; c < channels; ++c, dst += pitch) std::fill_n(dst, count, 0.0f);
+}
+
+// Equal parts of at most `most`, each a multiple of `unit`.
+std::int64_t part(std::int64_t count, std::int64_t most, std::int64_t unit) {
+  const std::int64_t parts = ceil_div(count, std::max(most, unit));
+  return ceil_div(ceil_div(count, parts), unit) * unit;
+}
+
+// One task's outputs: rows x columns of one depth, panels of output channels.
+struct Block {
+  std::int64_t rows, columns, panels;
+};
+
+// The strip of a block: [segment][depth][row][phase][channel][pitch], phases being the remainders
+// of columns modulo the stride. A segment is one tile's columns where there is one tap, so that a
+// tile reads without gaps; else all columns, because tiles share what is under their edges.
+struct Strip {
+  const TapConv& conv;
+  Block block;
+  Spatial low, span;  // of the taps' offsets
+  std::int64_t phases;
+  std::int64_t wide = 0;                // columns of a tile
+  std::int64_t segment = 0, pitch = 0;  // columns of a segment, and of the input under it
+
+  Strip(const TapConv& c, const Block& b) : conv(c), block(b), low{0, 0, 0}, span{0, 0, 0} {
+    for (std::size_t i = 0; i < 3; ++i) {
+      if (conv.taps.empty()) break;
+      const auto [least, most] =
+          std::minmax_element(conv.taps.begin(), conv.taps.end(),
+                              [i](const Spatial& a, const Spatial& b) { return a[i] < b[i]; });
+      low[i] = (*least)[i];
+      span[i] = (*most)[i] - low[i];
+    }
+    phases = std::min(conv.step[2], span[2] + 1);
+    resize(b);
+  }
+  void resize(const Block& b) {
+    block = b;
+    wide = part(b.columns, kernels().conv_columns, 1);
+    segment = conv.taps.size() > 1 ? b.columns : wide;
+    pitch = segment + span[2] / conv.step[2];
+    // Channels a multiple of 128 bytes apart would share few sets of the first-level cache.
+    if (pitch % 32 == 0) pitch += 16;
+  }
+  std::int64_t lines() const { return (block.rows - 1) * conv.step[1] + span[1] + 1; }
+  std::int64_t line_floats() const { return phases * conv.in_channels * pitch; }
+  std::int64_t segment_floats() const { return (span[0] + 1) * lines() * line_floats(); }
+  std::int64_t floats() const { return ceil_div(block.columns, segment) * segment_floats(); }
+  std::int64_t column_of(std::int64_t tile) const {
+    return tile * wide / segment * segment_floats() + tile * wide % segment;
+  }
+
+  bool depth_used(std::int64_t d) const {
+    return std::any_of(conv.taps.begin(), conv.taps.end(),
+                       [&](const Spatial& t) { return t[0] - low[0] == d; });
+  }
+  bool line_used(std::int64_t line) const {
+    return std::any_of(conv.taps.begin(), conv.taps.end(), [&](const Spatial& t) {
+      const std::int64_t from = line - (t[1] - low[1]);
+      return from >= 0 && from % conv.step[1] == 0;
+    });
+  }
+
+  // The input under the segment of outputs from (d, h, w) on.
+  void pack(DType dtype, const std::byte* x, const Spatial& at, float* to) const {
+    for (std::int64_t kd = 0; kd <= span[0]; ++kd) {
+      const std::int64_t id = at[0] * conv.step[0] + low[0] + kd;
+      if (id < 0 || id >= conv.in[0] || !depth_used(kd)) continue;
+      for (std::int64_t line = 0; line < lines(); ++line) {
+        const std::int64_t ih = at[1] * conv.step[1] + low[1] + line;
+        if (ih < 0 || ih >= conv.in[1] || !line_used(line)) continue;
+        for (std::int64_t p = 0; p < phases; ++p) {
+          pack_row(dtype, x, (id * conv.in[1] + ih) * conv.in[2], at[2] * conv.step[2] + low[2] + p,
+                   to + ((kd * lines() + line) * phases + p) * conv.in_channels * pitch);
+        }
+      }
+    }
+  }
+  void pack_row(DType dtype, const std::byte* x, std::int64_t row, std::int64_t first,
+                float* dst) const {
+    const std::int64_t step = conv.step[2], count = pitch;
+    const std::int64_t begin =
+        std::clamp<std::int64_t>(floor_div(step - 1 - first, step), 0, count);
+    const std::int64_t end = std::clamp(floor_div(conv.in[2] - 1 - first, step) + 1, begin, count);
+    zero(dst, pitch, begin, conv.in_channels);
+    zero(dst + end, pitch, count - end, conv.in_channels);
+    if (begin == end) return;
+    const std::int64_t at = row + first + begin * step;
+    pack_tile(dtype, dst + begin, pitch, x + at * static_cast<std::int64_t>(dtype_size(dtype)),
+              step, volume(conv.in), end - begin, conv.in_channels);
+  }
+
+  // The taps of output row (d, h) that meet input; the others are padding and add nothing.
+  std::int64_t taps_at(const Spatial& at, std::int64_t h, const float* strip, ConvTap* to) const {
+    const ConvTap* const begin = to;
+    std::int64_t weight = 0;
+    for (const Spatial& tap : conv.taps) {
+      const std::int64_t id = at[0] * conv.step[0] + tap[0], ih = h * conv.step[1] + tap[1];
+      if (id >= 0 && id < conv.in[0] && ih >= 0 && ih < conv.in[1]) {
+        const std::int64_t line =
+            (tap[0] - low[0]) * lines() + (h - at[1]) * conv.step[1] + tap[1] - low[1];
+        const std::int64_t column = tap[2] - low[2];
+        const std::int64_t phase = line * phases + column % conv.step[2];
+        *to++ = {strip + phase * conv.in_channels * pitch + column / conv.step[2], weight};
+      }
+      weight += conv.in_channels * kPanel;
+    }
+    return to - begin;
+  }
+};
+
+struct Grid {
+  Strip strip;
+  std::int64_t rows, columns, panels;  // blocks along each
+
+  Grid(const TapConv& c, int slots) : strip(c, {1, c.out[2], ceil_div(c.out_channels, kPanel)}) {
+    const std::int64_t unit = kernels().conv_columns;
+    Block b = strip.block;
+    const auto fits = [&](const Block& block) {
+      strip.resize(block);
+      return strip.floats() <= kStripFloats;
+    };
+    while (b.columns > unit && !fits(b)) b.columns = part(c.out[2], b.columns / 2, unit);
+    strip.resize({1, b.columns, b.panels});
+    const std::int64_t lines = kStripFloats / (strip.floats() / strip.lines());
+    const std::int64_t most = (lines - strip.span[1] - 1) / c.step[1] + 1;
+    b.rows = part(c.out[1], std::clamp<std::int64_t>(most, 1, c.out[1]), 1);
+    const auto count = [&] {
+      rows = ceil_div(c.out[1], b.rows);
+      columns = ceil_div(c.out[2], b.columns);
+      panels = ceil_div(ceil_div(c.out_channels, kPanel), b.panels);
+      return c.batch * c.groups * c.out[0] * rows * columns * panels;
+    };
+    while (slots > 1 && count() < kTasks * slots) {
+      if (b.rows > 1) {
+        b.rows = part(c.out[1], b.rows / 2, 1);
+      } else if (b.panels > kernels().conv_panels) {
+        b.panels = part(ceil_div(c.out_channels, kPanel), b.panels / 2, kernels().conv_panels);
+      } else if (b.columns > 2 * unit) {
+        b.columns = part(c.out[2], b.columns / 2, unit);
+      } else {
+        break;
+      }
+    }
+    strip.resize(b);
+    count();
+  }
+
+  std::size_t tap_bytes() const {
+    return (strip.conv.taps.size() * sizeof(ConvTap) + 63) / 64 * 64;
+  }
+  std::size_t slot_bytes() const {
+    return tap_bytes() + (static_cast<std::size_t>(strip.floats()) * sizeof(float) + 63) / 64 * 64;
+  }
+};
+
+int slots_for(const TapConv& c, int slots) {
+  const std::int64_t outputs = c.batch * c.groups * c.out_channels * volume(c.out);
+  return outputs * c.depth() < kSmallProduct ? 1 : slots;
+}
+
+struct Job {
+  PackedView weights;
+  DType dtype;
+  const std::byte* x;
+  OutputRef y;
+};
+
+void run_block(const Grid& grid, const Job& job, std::int64_t task, std::byte* memory) {
+  const Strip& strip = grid.strip;
+  const TapConv& conv = strip.conv;
+  const Kernels& k = kernels();
+  const std::int64_t first = task % grid.panels * strip.block.panels;
+  task /= grid.panels;
+  Spatial at;
+  at[2] = task % grid.columns * strip.block.columns;
+  task /= grid.columns;
+  at[1] = task % grid.rows * strip.block.rows;
+  at[0] = task / grid.rows;
+  ConvTap* const taps = reinterpret_cast<ConvTap*>(memory);
+  float* const floats = reinterpret_cast<float*>(memory + grid.tap_bytes());
+  const std::int64_t columns = std::min(strip.block.columns, conv.out[2] - at[2]);
+  const std::int64_t tiles = ceil_div(columns, strip.wide);
+  for (std::int64_t w = 0; w < columns; w += strip.segment) {
+    strip.pack(job.dtype, job.x, {at[0], at[1], at[2] + w},
+               floats + w / strip.segment * strip.segment_floats());
+  }
+  const std::int64_t rows_end = std::min(at[1] + strip.block.rows, conv.out[1]);
+  const std::int64_t panels_end =
+      std::min(first + strip.block.panels, ceil_div(conv.out_channels, kPanel));
+  const std::int64_t panel = job.weights.depth * kPanel;
+  const std::int64_t size = static_cast<std::int64_t>(dtype_size(job.y.dtype));
+  for (std::int64_t p = first; p < panels_end; p += k.conv_panels) {
+    ConvTile tile{};
+    tile.tap = taps;
+    tile.channels = conv.in_channels;
+    tile.pitch = strip.pitch;
+    tile.panel = panel;
+    tile.panels = std::min<std::int64_t>(k.conv_panels, panels_end - p);
+    tile.half = job.y.dtype == DType::kFp16;
+    tile.rows = std::min(tile.panels * kPanel, conv.out_channels - p * kPanel);
+    tile.row_stride = job.y.row_stride;
+    tile.bias = job.y.row_bias != nullptr ? job.y.row_bias + p * kPanel : nullptr;
+    for (std::int64_t h = at[1]; h < rows_end; ++h) {
+      tile.taps = strip.taps_at(at, h, floats, taps);
+      const std::int64_t line = (at[0] * conv.out[1] + h) * conv.out[2] + at[2];
+      for (std::int64_t t = 0; t < tiles; ++t) {
+        tile.column = strip.column_of(t);
+        tile.columns = std::min(strip.wide, columns - t * strip.wide);
+        const std::int64_t to = p * kPanel * job.y.row_stride + line + t * strip.wide;
+        tile.y = static_cast<std::byte*>(job.y.data) + to * size;
+        if (job.weights.dtype == DType::kFp16) {
+          k.conv_tile_half(tile, reinterpret_cast<const Half*>(job.weights.data) + p * panel);
+        } else {
+          k.conv_tile_float(tile, reinterpret_cast<const float*>(job.weights.data) + p * panel);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::size_t run_strips_bytes(const TapConv& conv, int slots) {
+  slots = slots_for(conv, slots);
+  return static_cast<std::size_t>(slots) * Grid(conv, slots).slot_bytes();
+}
+
+void run_strips(const TapConv& conv, const TapWeights& weights, const float* bias, DType dtype,
+                const std::byte* x, DType out_dtype, std::byte* y, const Workspace& ws) {
+  const int slots = slots_for(conv, ws.slots);
+  const Grid grid(conv, slots);
+  const std::int64_t in = conv.in_channels * volume(conv.in), n = volume(conv.out);
+  const std::int64_t blocks = conv.out[0] * grid.rows * grid.columns * grid.panels;
+  run_slots(slots, conv.batch * conv.groups * blocks, [&](int slot, std::int64_t task) {
+    const std::int64_t job = task / blocks, g = job % conv.groups;
+    const auto bytes = [](DType type) { return static_cast<std::int64_t>(dtype_size(type)); };
+    const OutputRef c{out_dtype, y + job * conv.out_channels * n * bytes(out_dtype), n,
+                      bias != nullptr ? bias + g * conv.out_channels : nullptr};
+    run_block(grid, {weights.group(conv, g), dtype, x + job * in * bytes(dtype), c}, task % blocks,
+              ws.data + static_cast<std::size_t>(slot) * grid.slot_bytes());
+  });
+}
+
+}  // namespace milane::host

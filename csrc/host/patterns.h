@@ -1,0 +1,11 @@
+// Groups of operations that run as one step.
+#pragma once
+
+#include "host/graph.h"
+
+namespace milane::host {
+
+// Replaces every group that a rule of patterns.cpp knows. Results keep their bits.
+void apply_patterns(Graph& graph);
+
+}  // namespace milane::host
