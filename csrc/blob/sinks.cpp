@@ -13,7 +13,6 @@ namespace {
 
 // macOS refuses a single write of 2 GiB or more.
 constexpr std::size_t kChunk = std::size_t{1} << 30;
-constexpr std::uint64_t kWorthRoom = std::uint64_t{1} << 20;
 // As many halves as stay in a core's cache until they are written.
 constexpr std::size_t kHalves = std::size_t{1} << 17;
 
@@ -43,6 +42,7 @@ FileSink::~FileSink() {
 // that cannot do it is no failure, and a full one is when the bytes come.
 void FileSink::expect([[maybe_unused]] std::uint64_t start, [[maybe_unused]] std::uint64_t end) {
 #if defined(__linux__)
+  constexpr std::uint64_t kWorthRoom = std::uint64_t{1} << 20;
   if (end - start < kWorthRoom) return;
   static_cast<void>(
       ::fallocate(fd_, 0, static_cast<off_t>(start), static_cast<off_t>(end - start)));
