@@ -134,57 +134,43 @@ def attention(runtime: Runtime, options: Options, seq: int) -> Case:
 
 def attention_block(runtime: Runtime, options: Options, seq: int) -> Case:
     """Norm, projections, rotary positions, attention, projection, residual."""
-    w, x, x32 = _layer_and_input(seq)
-    graph = Graph()
-    made = llama.Milane(graph, seq)
-    graph.output("y", made.attention_block(graph.input("x", (1, DIM, 1, seq)), w))
-
-    def torch_part(t: llama.Torch) -> Callable[[], Any]:
-        layer, value = t.layer(w), t.tensor(x)
-        return lambda: t.attention_block(value, layer)
-
-    def onnx_part(g: OnnxGraph) -> dict[str, Array]:
-        g.output(llama.Onnx(g, seq).attention_block(g.input("x", (seq, DIM)), w))
-        return {"x": x.astype(g.dtype)}
-
-    return case(
-        options,
-        f"attention block, {seq} positions",
-        {"milane": of_kernel(graph.compile(runtime), {"x": _channels(x)}, rows_of)},
-        llama.NumPy(seq).attention_block(x32, w),
-        torch_part,
-        onnx_part,
-        roundings=ROUNDINGS["block"],
-        limit="fma",
-        work=8.0 * seq * DIM * DIM + llama.attention_flops(seq),
-    )
+    work = 8.0 * seq * DIM * DIM + llama.attention_flops(seq)
+    return _block(runtime, options, seq, what="attention block", part="attention_block", work=work)
 
 
 def ffn_block(runtime: Runtime, options: Options, seq: int) -> Case:
     """Norm, gate and up, SiLU, down, residual."""
+    work = 6.0 * seq * DIM * llama.HIDDEN
+    return _block(runtime, options, seq, what="SwiGLU block", part="ffn_block", work=work)
+
+
+def _block(
+    runtime: Runtime, options: Options, seq: int, *, what: str, part: str, work: float
+) -> Case:
+    """One half of a layer: the method `part` of every writer of the model."""
     w, x, x32 = _layer_and_input(seq)
     graph = Graph()
-    made = llama.Milane(graph, seq)
-    graph.output("y", made.ffn_block(graph.input("x", (1, DIM, 1, seq)), w))
+    made = getattr(llama.Milane(graph, seq), part)
+    graph.output("y", made(graph.input("x", (1, DIM, 1, seq)), w))
 
     def torch_part(t: llama.Torch) -> Callable[[], Any]:
         layer, value = t.layer(w), t.tensor(x)
-        return lambda: t.ffn_block(value, layer)
+        return lambda: getattr(t, part)(value, layer)
 
     def onnx_part(g: OnnxGraph) -> dict[str, Array]:
-        g.output(llama.Onnx(g, seq).ffn_block(g.input("x", (seq, DIM)), w))
+        g.output(getattr(llama.Onnx(g, seq), part)(g.input("x", (seq, DIM)), w))
         return {"x": x.astype(g.dtype)}
 
     return case(
         options,
-        f"SwiGLU block, {seq} positions",
+        f"{what}, {seq} positions",
         {"milane": of_kernel(graph.compile(runtime), {"x": _channels(x)}, rows_of)},
-        llama.NumPy(seq).ffn_block(x32, w),
+        getattr(llama.NumPy(seq), part)(x32, w),
         torch_part,
         onnx_part,
         roundings=ROUNDINGS["block"],
         limit="fma",
-        work=6.0 * seq * DIM * llama.HIDDEN,
+        work=work,
     )
 
 

@@ -54,16 +54,17 @@ def alternate(
     calls = {}
     for name, function in variants.items():
         function()
-        once = _time(function, 1)
+        once = time_calls(function, 1)
         calls[name] = max(1, int(seconds / max(once, 1e-8)))
     times: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, function in variants.items():
-            times[name].append(_time(function, calls[name]))
+            times[name].append(time_calls(function, calls[name]))
     return {n: Spread(statistics.median(t), min(t), max(t), rounds) for n, t in times.items()}
 
 
-def _time(function: Callable[[], object], calls: int) -> float:
+def time_calls(function: Callable[[], object], calls: int) -> float:
+    """Seconds of one call, over so many."""
     repeat = range(calls)
     start = time.perf_counter_ns()
     for _ in repeat:

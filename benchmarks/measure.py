@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from common import Spread, machine, markdown, parser, time_text, write_json
+from common import Spread, machine, markdown, parser, time_calls, time_text, write_json
 from limits import LARGE, Probe, probes
 
 import milane
@@ -173,8 +173,8 @@ def run_case(case: Case, options: Options) -> list[Row]:
 
 def _checked_call(call: Callable[[], object]) -> float:
     """Seconds of a call; of the second one where the first was slow: it may have compiled."""
-    seconds = _time(call, 1)
-    return seconds if seconds < SLOW_SECONDS else _time(call, 1)
+    seconds = time_calls(call, 1)
+    return seconds if seconds < SLOW_SECONDS else time_calls(call, 1)
 
 
 def best_rate(limits: Mapping[str, Probe], spreads: Mapping[str, Spread]) -> float:
@@ -193,7 +193,7 @@ def interleaved(
     calls, counts = {}, {}
     for name, function in variants.items():
         function()
-        once = max(_time(function, 1), 1e-8)
+        once = max(time_calls(function, 1), 1e-8)
         calls[name] = max(1, int(seconds / once))
         counts[name] = max(1, min(rounds, int(SLOW_SECONDS / once)))
     times: dict[str, list[float]] = {name: [] for name in variants}
@@ -203,16 +203,8 @@ def interleaved(
                 time.sleep(PAUSE_SECONDS)
                 if calls[name] > 1:
                     function()
-                times[name].append(_time(function, calls[name]))
+                times[name].append(time_calls(function, calls[name]))
     return {n: Spread(statistics.median(t), min(t), max(t), len(t)) for n, t in times.items()}
-
-
-def _time(function: Callable[[], object], calls: int) -> float:
-    repeat = range(calls)
-    start = time.perf_counter_ns()
-    for _ in repeat:
-        function()
-    return (time.perf_counter_ns() - start) / calls / 1e9
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,6 @@ docs/ops.md comes from `milane.mil.ops()`, the table of rules in docs/numerics.m
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 import milane
 from milane import _core, lint, mil
 from milane._core import mil as core_mil
+from milane.files import write_text as write
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -306,16 +306,6 @@ def out_of_date(docs: Path = DOCS) -> list[Path]:
 
 def _current(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
-
-
-def write(path: Path, text: str) -> None:
-    """Puts the text under its name whole, or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def main(argv: Sequence[str] | None = None, docs: Path = DOCS) -> int:

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from make_docs import DOCS, write
+from make_docs import DOCS
 from milane import blob, draw, lint, mil
+from milane.files import write_text
 
 PAGE = "generators.md"
 PICTURES = "generators"
@@ -225,7 +226,7 @@ def main(argv: Sequence[str] | None = None, docs: Path = DOCS) -> int:
         if not check and text is None:
             path.unlink()
         elif not check:
-            write(path, text or "")
+            write_text(path, text or "")
         print(f"{path}: {'out of date: run tools/make_gallery.py' if check else 'written'}")
     return 1 if check and stale else 0
 

@@ -2,47 +2,18 @@
 
 #include <atomic>
 
-#include "core/cpu.h"
+#include "host/kernels/by_isa.h"
 #include "host/parallel.h"
 
 namespace milane::host {
 
-#if defined(__x86_64__)
-namespace isa_v2 {
-const LimitLoops* limit_loops();
-}
-namespace isa_v3 {
-const LimitLoops* limit_loops();
-}
-namespace isa_v4 {
-const LimitLoops* limit_loops();
-}
-#else
-namespace isa_neon {
-const LimitLoops* limit_loops();
-}
-#endif
+MILANE_TABLE_BY_ISA(LimitLoops, limit_loops)
 
 namespace {
 
 // Shares that threads claim: small enough to end together, large enough to cost nothing.
 constexpr std::int64_t kShares = 16;
 constexpr std::size_t kPart = std::size_t{1} << 20;
-
-const LimitLoops& loops() {
-#if defined(__x86_64__)
-  switch (cpu_isa()) {
-    case Isa::kV4:
-      return *isa_v4::limit_loops();
-    case Isa::kV3:
-      return *isa_v3::limit_loops();
-    default:
-      return *isa_v2::limit_loops();
-  }
-#else
-  return *isa_neon::limit_loops();
-#endif
-}
 
 // body(first byte, bytes) over parts of all of them.
 template <class Body>
@@ -58,7 +29,7 @@ void over_parts(std::size_t bytes, Body body) {
 }  // namespace
 
 std::int64_t run_multiply_adds(std::int64_t steps) {
-  const LimitLoops& own = loops();
+  const LimitLoops& own = *limit_loops();
   const std::int64_t share = (steps + kShares - 1) / kShares;
   std::atomic<std::int64_t> operations{0};
   std::atomic<float> kept{0};
@@ -73,7 +44,7 @@ std::int64_t run_multiply_adds(std::int64_t steps) {
 }
 
 std::uint32_t run_read(const void* src, std::size_t bytes) {
-  const LimitLoops& own = loops();
+  const LimitLoops& own = *limit_loops();
   const auto* const from = static_cast<const std::uint32_t*>(src);
   std::atomic<std::uint32_t> sum{0};
   over_parts(bytes, [&](std::size_t at, std::size_t count) {
@@ -83,7 +54,7 @@ std::uint32_t run_read(const void* src, std::size_t bytes) {
 }
 
 void run_copy(void* dst, const void* src, std::size_t bytes, bool streaming) {
-  const LimitLoops& own = loops();
+  const LimitLoops& own = *limit_loops();
   auto* const to = static_cast<float*>(dst);
   const auto* const from = static_cast<const float*>(src);
   over_parts(bytes, [&](std::size_t at, std::size_t count) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,7 +20,14 @@ from .closing import Closing
 from .dynamic import KernelFactory, Strategy, dynamic_factory
 from .errors import ClosedError, InvalidArgumentError
 from .kernel import Kernel, Shapes
-from .mil.program import MILProgram, Weight, blob_constants, blobs
+from .mil.program import (
+    MILProgram,
+    Weight,
+    blob_constants,
+    blobs,
+    default_function,
+    is_text,
+)
 from .options import CompileOptions, ModelType, Source, merge, weight_files
 
 # Plans kept per flexible kernel; the least recently used is dropped.
@@ -212,7 +219,7 @@ class Runtime(Closing):
         loaded = _load(source)
         program = loaded.program
         program.verify()
-        name = chosen.function or _default_function(program)
+        name = chosen.function or default_function(program)
         # A function that is not there: compile says so.
         make = dynamic_factory(program[name], n_inputs, strategy) if name in program else Kernel
         return _Compiler(self, loaded, chosen, make).kernel({})
@@ -245,9 +252,11 @@ class _Compiler:
         self._folder = loaded.folder
         self._options = options
         self._make = make
-        self._weights = _named_weights(loaded, options)
+        self._files = weight_files(options.weight_blob, options.weight_path, options.weight_files)
+        self._weights = _named_weights(loaded, options, self._files)
         self._data = {w.name: loaded.data[w.name] for w in self._weights if w.name in loaded.data}
-        self._files = _all_files(self._weights, self._data, options)
+        if self._weights or options.weights:
+            self._files |= blobs(self._weights, {**self._data, **options.weights})
         # Sessions, not kernels: those refer to this compiler, and a cycle would keep programs
         # loaded until the garbage collector comes by.
         self._sessions: OrderedDict[_ShapeKey, _core.Session] = OrderedDict()
@@ -312,12 +321,6 @@ class _Compiler:
         return frozenset(i.name for i in inputs if None in i.type.shape)
 
 
-def _default_function(program: _mil.Program) -> str:
-    """What is compiled when no function is named; "" when that is not clear."""
-    names = [function.name for function in program.functions]
-    return "main" if "main" in names or len(names) != 1 else names[0]
-
-
 @dataclass(frozen=True)
 class _Loaded:
     """A program, its ``@model_path`` folder ("" when it has none), and what it knows of weights."""
@@ -333,33 +336,20 @@ def _load(source: Source) -> _Loaded:
         return _Loaded(source.program, made=True, data=source.data)
     if isinstance(source, _mil.Program):
         return _Loaded(source)
-    is_text = isinstance(source, bytes) or (
-        isinstance(source, str) and ("\n" in source or "program(" in source.replace(" ", ""))
-    )
-    if is_text:
-        assert isinstance(source, str | bytes)
+    if isinstance(source, bytes) or (isinstance(source, str) and is_text(source)):
         return _Loaded(_mil.parse(source))
-    assert isinstance(source, str | os.PathLike)
     path = os.fspath(source)
     return _Loaded(_mil.load(path), _mil.read_source(path).model_folder)
 
 
-def _named_weights(loaded: _Loaded, options: CompileOptions) -> list[Weight]:
+def _named_weights(
+    loaded: _Loaded, options: CompileOptions, given: Collection[str]
+) -> list[Weight]:
     """The stored constants whose arrays are given by name: those of no file given as it is."""
     if not loaded.made and not options.weights:
         return []
-    given = weight_files(options.weight_blob, options.weight_path, options.weight_files)
     weights = [w for w in blob_constants(loaded.program) if w.path not in given]
     if loaded.made:
         return weights
     paths = {w.path for w in weights if w.name in options.weights}
     return [w for w in weights if w.path in paths]
-
-
-def _all_files(
-    weights: list[Weight], data: Mapping[str, npt.ArrayLike], options: CompileOptions
-) -> dict[str, bytes | str]:
-    files = weight_files(options.weight_blob, options.weight_path, options.weight_files)
-    if weights or options.weights:
-        files.update(blobs(weights, {**data, **options.weights}))
-    return files

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from milane import mil
 from milane.errors import InvalidArgumentError
 from milane.files import write_text
+from milane.mil.program import default_function
 
 from .families import FAMILIES, OTHER, Family, family_of
 from .graph import of_function
@@ -72,10 +73,9 @@ def save(
 
 
 def _pick(program: mil.Program, wanted: str | None) -> mil.Function:
-    names = [f.name for f in program.functions]
-    name = wanted or ("main" if "main" in names or len(names) != 1 else names[0])
-    if name not in names:
-        known = ", ".join(names) or "none"
+    name = wanted or default_function(program)
+    if name not in program:
+        known = ", ".join(f.name for f in program.functions) or "none"
         message = f"draw: expected one of the functions {known}, got {name}"
         raise _refusal(message, "name one with function=")
     return program[name]

@@ -18,6 +18,7 @@ from milane.lint.report import Applied, Finding
 from milane.lint.rule import CHANGES, CHIPS, FAILING, SEVERITIES, Changes, Chip, Hit, Rule
 from milane.lint.rules import VERIFY, by_id, chosen
 from milane.lint.view import FunctionView, Node, ProgramView
+from milane.mil.program import is_text
 
 # A rewrite may give ground for another: a bool mask decomposed, then its constant made finite.
 _ROUNDS = 50
@@ -60,7 +61,7 @@ def subject(source: Any, model_folder: str | os.PathLike[str] | None = None) -> 
         return Subject(_placed(source.program), folder, source.data)
     if isinstance(source, bytes):
         return Subject(mil.parse(source), folder)
-    if isinstance(source, str) and ("\n" in source or "program(" in source.replace(" ", "")):
+    if isinstance(source, str) and is_text(source):
         return Subject(mil.parse(source), folder)
     if isinstance(source, str | os.PathLike):
         found = mil.read_source(source)

@@ -71,12 +71,10 @@ class MILProgram:
         Raises:
             InvalidArgumentError: there are several, and none is called main.
         """
-        functions = self._program.functions
-        if "main" in self._program:
-            return self._program["main"]
-        if len(functions) == 1:
-            return functions[0]
-        names = ", ".join(f.name for f in functions) or "none"
+        name = default_function(self._program)
+        if name in self._program:
+            return self._program[name]
+        names = ", ".join(f.name for f in self._program.functions) or "none"
         raise InvalidArgumentError(f"MILProgram: expected a function called main, got {names}")
 
     @property
@@ -133,6 +131,17 @@ class MILProgram:
     def __repr__(self) -> str:
         names = ", ".join(f.name for f in self._program.functions)
         return f"<milane.mil.MILProgram {names}: {len(self.weights)} weights>"
+
+
+def default_function(program: _mil.Program) -> str:
+    """The function that is meant when none is named: the only one, else ``main``."""
+    names = [function.name for function in program.functions]
+    return names[0] if len(names) == 1 else "main"
+
+
+def is_text(source: str) -> bool:
+    """Whether a string is MIL text; else it is a path."""
+    return "\n" in source or "program(" in source.replace(" ", "")
 
 
 def blob_constants(program: _mil.Program) -> Iterator[Weight]:

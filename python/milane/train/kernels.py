@@ -9,6 +9,7 @@ own, and new weights are loaded into them, by a compile where the backend has no
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 
 from milane import mil
@@ -81,43 +82,29 @@ class LayerKernels(Closing):
         }
 
     @classmethod
-    def compile(cls, runtime: Runtime, config: ModelConfig, positions: int) -> LayerKernels:
-        """All kernels, each compiled once.
+    def compile(
+        cls,
+        runtime: Runtime,
+        config: ModelConfig,
+        positions: int,
+        weights: LayerArrays | None = None,
+    ) -> LayerKernels:
+        """All kernels, each compiled once; those of one layer where its weights are given.
+
+        Weights that are given are baked in, else they are inputs.
 
         Raises:
             CompileError: the backend takes no program of these sizes.
             CompileBudgetExhaustedError: fewer than eight compiles are left.
         """
-        made: dict[str, Kernel] = {}
-        try:
+        arrays = {} if weights is None else dict(weights.named())
+        with ExitStack() as opened:  # closes those that are made when one cannot be
+            made = {}
             for name, program in cls.programs(config, positions).items():
-                made[name] = runtime.compile(program)
-        except BaseException:
-            for kernel in made.values():
-                kernel.close()
-            raise
-        return cls(**made)
-
-    @classmethod
-    def compile_baked(
-        cls, runtime: Runtime, config: ModelConfig, positions: int, weights: LayerArrays
-    ) -> LayerKernels:
-        """The kernels of one layer, its weights baked in: seven compiles, and one without weights.
-
-        Raises:
-            CompileError, CompileBudgetExhaustedError: as :meth:`compile`.
-        """
-        arrays = dict(weights.named())
-        made: dict[str, Kernel] = {}
-        try:
-            for name, program in cls.programs(config, positions).items():
-                fixed = baked(program, arrays)
-                chosen = {n: arrays[n] for n in program.inputs if n in arrays}
-                made[name] = runtime.compile(fixed, weights=chosen)
-        except BaseException:
-            for kernel in made.values():
-                kernel.close()
-            raise
+                fixed = {n: arrays[n] for n in program.inputs if n in arrays}
+                kernel = runtime.compile(baked(program, fixed), weights=fixed)
+                made[name] = opened.enter_context(kernel)
+            opened.pop_all()
         return cls(**made)
 
     def reload(self, weights: LayerArrays) -> None:
@@ -221,6 +208,8 @@ def layer_surfaces(kernels: Sequence[LayerKernels], weights: ModelWeights) -> li
 
 def baked(program: MILProgram, names: Collection[str]) -> MILProgram:
     """The program with these inputs as constants in weight files, ``weights/NAME.bin``."""
+    if not names:
+        return program
     made = program.program.copy()
     function = made["main"]
     types = {i.name: i.type for i in function.inputs}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -105,21 +105,19 @@ class Model(Closing):
 
     def _compiled(self, runtime: Runtime, weights: ModelWeights) -> list[LayerKernels]:
         """The kernels of each layer; on the dynamic route the same for all."""
-        config, made = weights.config, []
+        config, positions = weights.config, self.positions
         if self._route == "dynamic":
-            kernels = LayerKernels.compile(runtime, config, self.positions)
-            return [kernels] * config.n_layers
+            return [LayerKernels.compile(runtime, config, positions)] * config.n_layers
         if self._route != "static":
             raise InvalidArgumentError(
                 f'Model: expected route "dynamic" or "static", got {self._route!r}'
             )
-        try:
-            for arrays in weights.layers:
-                made.append(LayerKernels.compile_baked(runtime, config, self.positions, arrays))
-        except BaseException:
-            for kernels in made:
-                kernels.close()
-            raise
+        with ExitStack() as opened:  # closes those that are made when one cannot be
+            made = [
+                opened.enter_context(LayerKernels.compile(runtime, config, positions, arrays))
+                for arrays in weights.layers
+            ]
+            opened.pop_all()
         return made
 
     def upload(self) -> None:
@@ -143,9 +141,7 @@ class Model(Closing):
         Raises:
             InvalidArgumentError: another length, or a token beyond the vocabulary.
         """
-        hidden = self._forward(tokens)
-        normed = ops.rmsnorm(hidden, self.weights.rms_final, eps=self.config.norm_eps)
-        return ops.cross_entropy_loss(ops.product(self.weights.output_table, normed), targets)[0]
+        return ops.cross_entropy_loss(self.logits(tokens), targets)[0]
 
     def logits(self, tokens: npt.ArrayLike) -> Floats:
         """The logits of every position, float32 ``[vocab_size, positions]``.
