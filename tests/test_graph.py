@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +206,38 @@ def test_a_number_takes_the_type_of_the_tensor_beside_it() -> None:
         graph.input("i", (2,), "int32") * 2
     ]
     assert [t.dtype for t in made] == ["fp16", "fp32", "int32"]
+
+
+def test_a_number_written_before_takes_the_type_of_the_tensor_beside_it_now() -> None:
+    """What was made of a number beside one tensor is not taken for it beside another."""
+    graph = Graph()
+    tensors = [graph.input(dtype, (2, 3), dtype) for dtype in ("fp16", "fp32", "int32")]
+    state = graph.state("held", (2, 3), "fp32")
+    for number in (2, -1, [1, 2, 3]):
+        for tensor in [*tensors, *tensors[::-1]]:
+            made = ops.mul(tensor, number)
+            partner = made.node.inputs["y"]
+            assert (partner.dtype, made.dtype) == (tensor.dtype, tensor.dtype), number
+    for tensor, number in itertools.product(tensors[:2], (0.5, 0.0, -0.0, [0.5, 0.0, -0.0])):
+        partner = ops.mul(tensor, number).node.inputs["y"]
+        assert partner.dtype == tensor.dtype
+        assert np.array_equal(np.signbit(partner.value), np.signbit(number))
+    assert ops.mul(ops.read_state(state), 0.5).dtype == "fp32"
+    ops.mul(tensors[0], 1)
+    with pytest.raises(milane.AneError, match="bool"):
+        ops.mul(tensors[0], True)  # equal to 1, and no number
+
+
+def test_numbers_of_numpy_in_a_list_keep_their_type() -> None:
+    graph = Graph()
+    row = graph.input("row", (3,), "int32")
+    plain = graph.op("expand_dims", x=row, axes=[0])
+    numpys = graph.op("expand_dims", x=row, axes=[np.int64(0)])
+    assert plain.shape == numpys.shape == (1, 3)
+    wide, narrow = [graph.op("cast", x=row, dtype=d) for d in ("fp32", "fp16")]
+    for tensor in (wide, narrow):
+        made = ops.add(tensor, [np.float32(0.1)] * 3)
+        assert made.node.inputs["y"].dtype == tensor.dtype == made.dtype
 
 
 def test_a_float_beside_whole_numbers_is_refused() -> None:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from milane.errors import AneError, InvalidArgumentError, UnsupportedError
-from milane.graph.body import INLINE_ELEMENTS, Body, Node, _described, _placed
+from milane.graph.body import Body, Node
+from milane.graph.constants import INLINE_ELEMENTS
 from milane.graph.gradients import REFUSALS, RULES, RefusedError
+from milane.graph.located import described, placed
 from milane.graph.tensor import Operand, Tensor
 
 _FLOATS = ("fp16", "fp32")
@@ -44,7 +46,7 @@ def gradient(
         seeds = [_seed(body, y, dy, loss_scale) for y, dy in zip(many, given, strict=True)]
         return differentiated(body.nodes, zip(many, seeds, strict=True), wrt)
     except AneError as error:
-        raise _placed(error, f"gradient({_described({'outputs': many, 'wrt': [*wrt]})})") from None
+        raise placed(error, f"gradient({described({'outputs': many, 'wrt': [*wrt]})})") from None
 
 
 def differentiated(
@@ -102,7 +104,7 @@ def _rule_of(node: Node) -> Callable[..., Any]:
                 why = str(refusal)
         raise UnsupportedError(
             f"gradient: expected operations that have a gradient, got {node.type}, which makes "
-            f"{node.outputs[0].name} of ({_described(node.inputs)}): {why}"
+            f"{node.outputs[0].name} of ({described(node.inputs)}): {why}"
         )
 
     return checked

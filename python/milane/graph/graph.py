@@ -15,7 +15,9 @@ from milane._core import mil as _mil
 from milane.errors import DTypeError, InvalidArgumentError
 from milane.files import write_text
 from milane.graph.backward import gradient
-from milane.graph.body import INLINE_ELEMENTS, Body, Located, used_by
+from milane.graph.body import Body, used_by
+from milane.graph.constants import INLINE_ELEMENTS
+from milane.graph.located import Located
 from milane.graph.methods import Methods
 from milane.graph.split import Backward, backward
 from milane.graph.tensor import Operand, Tensor
@@ -109,8 +111,10 @@ class Graph(Methods):
             MILVerifyError: the name is taken.
             InvalidArgumentError: ``data`` has another shape.
         """
-        with Located(f"weight {name!r}"):
-            array = None if data is None else _shaped(name, np.asarray(data), shape)
+        array = None
+        if data is not None:
+            with Located(f"weight {name!r}"):
+                array = _shaped(name, np.asarray(data), shape)
         where = f"@model_path/weights/{name}.bin" if path is None else path
         return self._body.stored(name, dtype, shape, array, where)
 
@@ -164,7 +168,7 @@ class Graph(Methods):
 
     def results(self, type: str, /, *, name: str | None = None, **args: Any) -> tuple[Tensor, ...]:
         """All results of a MIL operation, such as ``split``; as :meth:`op`."""
-        return self._body.results(type, name=name, **args)
+        return self._body.results(type, args, name=name)
 
     # Gradients
 
@@ -248,6 +252,22 @@ class Graph(Methods):
         Raises:
             InvalidArgumentError: a function without operations.
         """
+        # A copy, as the functions go on growing. Every operation was verified as it was added.
+        return MILProgram(self._assembled(outputs).copy(), self._files.data)
+
+    def _finished(self, outputs: Mapping[str, Tensor] | None = None) -> MILProgram:
+        """:meth:`program` without a copy; the graph has no functions afterwards.
+
+        Tensors refer to the graph and the graph to them, so that it would otherwise wait for the
+        garbage collector.
+        """
+        made = MILProgram(self._assembled(outputs), self._files.data)
+        for body in self._bodies.values():
+            body.clear()
+        self._bodies.clear()
+        return made
+
+    def _assembled(self, outputs: Mapping[str, Tensor] | None) -> _mil.Program:
         for name, tensor in (outputs or {}).items():
             self.output(name, tensor)
         made = self._program.copy()
@@ -257,8 +277,7 @@ class Graph(Methods):
             function = body.native.function
             function.outputs = [t.name for t in self._results(body)]
             made.add_function(function)
-        # A copy, as the functions go on growing. Every operation was verified as it was added.
-        return MILProgram(made.copy(), self._files.data)
+        return made
 
     def compile(
         self, runtime: Runtime | None = None, *, qos: QoS | None = None, **options: Any

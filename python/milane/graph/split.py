@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from milane.errors import AneError, InvalidArgumentError
 from milane.graph.backward import differentiated, floats_of
-from milane.graph.body import Body, Node, _described, _placed
+from milane.graph.body import Body, Node
+from milane.graph.located import described, placed
 from milane.graph.prune import pruned
 from milane.graph.tensor import Tensor
 from milane.mil.program import MILProgram
@@ -97,8 +98,8 @@ def backward(graph: Graph, outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> 
                 )
         return _Split(graph, body).made(list(dict.fromkeys(outputs)), list(dict.fromkeys(wrt)))
     except AneError as error:
-        described = _described({"outputs": [*outputs], "wrt": [*wrt]})
-        raise _placed(error, f"backward({described})") from None
+        given = described({"outputs": [*outputs], "wrt": [*wrt]})
+        raise placed(error, f"backward({given})") from None
 
 
 class _Split:

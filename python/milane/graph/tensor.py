@@ -25,7 +25,7 @@ class Tensor:
     of this tensor's dtype. ``==`` compares identity.
     """
 
-    __slots__ = ("__weakref__", "_body", "_name", "_node", "_type", "_value")
+    __slots__ = ("__weakref__", "_body", "_held", "_name", "_node", "_type", "_value")
 
     # NumPy shall leave `array + tensor` to the tensor.
     __array_ufunc__ = None
@@ -41,6 +41,7 @@ class Tensor:
         self._body = body
         self._name = name
         self._type = type
+        self._held = ""
         self._node = node
         self._value = value
 
@@ -58,6 +59,14 @@ class Tensor:
     def dtype(self) -> str:
         """The elements' MIL type, such as ``"fp16"``."""
         return self._type.dtype
+
+    @property
+    def held(self) -> str:
+        """The elements' MIL type, of a state too."""
+        if not self._held:
+            type = self._type
+            self._held = type.dtype if type.kind == "tensor" else type.params[0].dtype
+        return self._held
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -172,6 +181,11 @@ class Tensor:
     def __getitem__(self, key: object) -> Tensor:
         """Part of the tensor, as NumPy's basic slicing gives it: integers drop their axis."""
         return self._body.op("slice_by_index", x=self, **_slices(self, key))
+
+
+def has_tensors(value: object) -> bool:
+    """Whether it is a list with tensors: a list of numbers is one constant."""
+    return isinstance(value, (list, tuple)) and Tensor in map(type, value)
 
 
 def _op(name: str, x: Operand, y: Operand) -> Tensor:

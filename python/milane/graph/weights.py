@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from milane._core import mil as _mil
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from milane.graph.body import Body
 
 _ALIGNMENT = 64  # of records and of data (MIL Blob Storage v2, docs/blob.md)
+
+
+@functools.cache
+def _bits(dtype: str) -> int:
+    return BlobDataType.of(dtype).bits
 
 
 class WeightFiles:
@@ -50,8 +56,8 @@ class WeightFiles:
         type = _mil.Type.tensor(dtype, shape)
         path = DEFAULT_WEIGHT_PATH if path is None else path
         offset = self._ends.get(path, _ALIGNMENT)
-        count = int(np.prod(shape, dtype=np.int64))
-        nbytes = -(-count * BlobDataType.of(dtype).bits // 8)
+        count = math.prod(shape)
+        nbytes = -(-count * _bits(dtype) // 8)
         value = _mil.Value.blob(type, path, offset)
         data_end = offset + _ALIGNMENT + nbytes
         self._ends[path] = -(-data_end // _ALIGNMENT) * _ALIGNMENT

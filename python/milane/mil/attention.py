@@ -66,7 +66,7 @@ def gen_sdpa(
     v = graph.input("c_v", (1, heads.kv_count, seq_len, head_dim))
     mask = parts.causal_mask(graph, seq_len) if causal else None
     graph.output("out", attention(heads, q, k, v, mask))
-    return graph.program()
+    return graph._finished()
 
 
 def gen_sdpa_forward(
@@ -288,7 +288,7 @@ def gen_qkv(
         made.append(parts.conv1x1(half, weight, f"{name[1]}16"))
     for name, projected in zip(("a_q", "b_k", "c_v"), made, strict=True):
         graph.output(name, parts.to_single(projected))
-    return graph.program()
+    return graph._finished()
 
 
 def attention(heads: Heads, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -364,4 +364,4 @@ class _Block:
     def program(self, out: Tensor) -> MILProgram:
         """The program that returns one tensor."""
         self.graph.output("out", out)
-        return self.graph.program()
+        return self.graph._finished()

@@ -70,7 +70,7 @@ def gen_sdpa_backward1(
     flat = [1, h.score_channels, 1, seq]
     probs = ops.reshape(probs, flat, name="probs")
     graph.output("out", parts.join_channels([dv, probs, ops.reshape(dp, flat, name="dp")]))
-    return graph.program()
+    return graph._finished()
 
 
 def gen_sdpa_backward2(
@@ -125,7 +125,7 @@ def gen_sdpa_backward2(
     rotation = Rotation(graph, h, rope, theta)
     dq, dk = rotation.backward(dq, "dq_back"), rotation.backward(dk, "dk_back")
     graph.output("out", parts.join_channels([dq, dk]))
-    return graph.program()
+    return graph._finished()
 
 
 def gen_qkv_backward(
@@ -162,4 +162,4 @@ def gen_qkv_backward(
     ]
     both = ops.add(shares[0], shares[1], name="dx_of_qk")
     graph.output("out", ops.add(both, shares[2]))
-    return graph.program()
+    return graph._finished()

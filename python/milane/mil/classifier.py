@@ -29,7 +29,7 @@ def gen_classifier_forward(
     """
     graph = begin("gen_classifier_forward", dialect, dim=dim, vocab=vocab, seq=seq)
     x = graph.input("x", (1, dim, 1, seq))
-    return graph.program({"out": conv1x1(x, graph.weight("embed", (vocab, dim, 1, 1)), "out")})
+    return graph._finished({"out": conv1x1(x, graph.weight("embed", (vocab, dim, 1, 1)), "out")})
 
 
 def gen_classifier_backward(
@@ -56,7 +56,7 @@ def gen_classifier_backward(
     x = graph.input("x", (1, vocab, 1, seq))
     matrix = ops.reshape(x, [1, vocab, seq], name="dlogits")
     product = ops.matmul(graph.weight("embed_t", (1, dim, vocab)), matrix, name="dx")
-    return graph.program({"out": ops.reshape(product, [1, dim, 1, seq], name="out")})
+    return graph._finished({"out": ops.reshape(product, [1, dim, 1, seq], name="out")})
 
 
 def gen_softmax_vocab(vocab: int, seq: int, *, dialect: Dialect = "ios18") -> MILProgram:
@@ -76,4 +76,4 @@ def gen_softmax_vocab(vocab: int, seq: int, *, dialect: Dialect = "ios18") -> MI
     """
     graph = begin("gen_softmax_vocab", dialect, vocab=vocab, seq=seq)
     x = graph.input("x", (1, vocab, 1, seq))
-    return graph.program({"out": ops.softmax(x, axis=1, name="out")})
+    return graph._finished({"out": ops.softmax(x, axis=1, name="out")})

@@ -91,7 +91,7 @@ def gen_conv_fp32(
     """
     graph = begin("gen_conv_fp32", dialect, in_ch=in_ch, out_ch=out_ch, spatial=spatial)
     x = graph.input("x", (1, in_ch, 1, spatial), "fp32")
-    return graph.program({"out": conv1x1(x, _weight(graph, out_ch, in_ch, "fp32"), "out")})
+    return graph._finished({"out": conv1x1(x, _weight(graph, out_ch, in_ch, "fp32"), "out")})
 
 
 def gen_conv_dynamic_fp16(
@@ -115,7 +115,7 @@ def gen_conv_dynamic_fp16(
     graph = begin("gen_conv_dynamic_fp16", dialect, in_ch=in_ch, out_ch=out_ch, spatial=spatial)
     x = graph.input("inp", (1, in_ch, 1, spatial))
     weight = graph.input("weight", (out_ch, in_ch, 1, 1))
-    return graph.program({"out": conv1x1(x, weight, "out")})
+    return graph._finished({"out": conv1x1(x, weight, "out")})
 
 
 def gen_identity(channels: int, spatial: int, *, dialect: Dialect = "ios18") -> MILProgram:
@@ -190,7 +190,7 @@ def _single(
     graph = begin(generator, dialect, in_ch=in_ch, out_ch=out_ch, spatial=spatial)
     x = to_half(graph.input("x", (1, in_ch, 1, spatial), "fp32"), "x_half")
     y = conv1x1(x, _weight(graph, out_ch, in_ch, identity=identity), "out_half")
-    return graph.program({"out": to_single(y, "out")})
+    return graph._finished({"out": to_single(y, "out")})
 
 
 def _half(
@@ -204,7 +204,7 @@ def _half(
 ) -> MILProgram:
     graph = begin(generator, dialect, in_ch=in_ch, out_ch=out_ch, spatial=spatial)
     x = graph.input("x", (1, in_ch, 1, spatial))
-    return graph.program(
+    return graph._finished(
         {"out": conv1x1(x, _weight(graph, out_ch, in_ch, identity=identity), "out")}
     )
 

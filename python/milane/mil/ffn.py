@@ -42,7 +42,7 @@ def gen_ffn_forward(dim: int, hidden: int, seq: int, *, dialect: Dialect = "ios1
     """
     graph = begin("gen_ffn_forward", dialect, dim=dim, hidden=hidden, seq=seq)
     x = graph.input("x", (1, dim, 1, seq))
-    return graph.program({"out": _gated(graph, x, hidden, "out").out})
+    return graph._finished({"out": _gated(graph, x, hidden, "out").out})
 
 
 def gen_ffn_forward_taps(
@@ -65,7 +65,7 @@ def gen_ffn_forward_taps(
     """
     graph = begin("gen_ffn_forward_taps", dialect, dim=dim, hidden=hidden, seq=seq)
     made = _gated(graph, graph.input("x", (1, dim, 1, seq)), hidden, "ffn")
-    return graph.program({"out": join_channels([made.out, made.h1, made.h3], "out")})
+    return graph._finished({"out": join_channels([made.out, made.h1, made.h3], "out")})
 
 
 def gen_ffn_forward_rms(
@@ -92,7 +92,7 @@ def gen_ffn_forward_rms(
     """
     graph = begin("gen_ffn_forward_rms", dialect, dim=dim, hidden=hidden, seq=seq)
     normed = _normed(graph, "gen_ffn_forward_rms", dim, seq, eps)
-    return graph.program({"out": _gated(graph, normed, hidden, "out").out})
+    return graph._finished({"out": _gated(graph, normed, hidden, "out").out})
 
 
 def gen_ffn_fwd_taps(
@@ -119,7 +119,7 @@ def gen_ffn_fwd_taps(
     normed = _normed(graph, "gen_ffn_fwd_taps", dim, seq, eps)
     made = _gated(graph, normed, hidden, "ffn_out")
     values = [made.out, made.h1, made.h3, made.gate, normed]
-    return graph.program({"out": join_channels(values, "out")})
+    return graph._finished({"out": join_channels(values, "out")})
 
 
 def gen_ffn_backward(dim: int, hidden: int, seq: int, *, dialect: Dialect = "ios18") -> MILProgram:
@@ -158,7 +158,7 @@ def gen_ffn_backward(dim: int, hidden: int, seq: int, *, dialect: Dialect = "ios
     dx1 = conv1x1(dh1, graph.weight("w1t", (dim, hidden, 1, 1)), "dx1")
     dx3 = conv1x1(dh3, graph.weight("w3t", (dim, hidden, 1, 1)), "dx3")
     dx = ops.add(dx1, dx3, name="dx")
-    return graph.program({"out": join_channels([dx, dh1, dh3], "out")})
+    return graph._finished({"out": join_channels([dx, dh1, dh3], "out")})
 
 
 def gen_ffn_forward_relu2(
@@ -182,7 +182,7 @@ def gen_ffn_forward_relu2(
     """
     graph = begin("gen_ffn_forward_relu2", dialect, dim=dim, hidden=hidden, seq=seq)
     out, _ = _relu2(graph, graph.input("x", (1, dim, 1, seq)), hidden, "out")
-    return graph.program({"out": out})
+    return graph._finished({"out": out})
 
 
 def gen_ffn_forward_taps_relu2(
@@ -205,7 +205,7 @@ def gen_ffn_forward_taps_relu2(
     """
     graph = begin("gen_ffn_forward_taps_relu2", dialect, dim=dim, hidden=hidden, seq=seq)
     out, h1 = _relu2(graph, graph.input("x", (1, dim, 1, seq)), hidden, "ffn")
-    return graph.program({"out": join_channels([out, h1], "out")})
+    return graph._finished({"out": join_channels([out, h1], "out")})
 
 
 def gen_ffn_forward_rms_relu2(
@@ -231,7 +231,7 @@ def gen_ffn_forward_rms_relu2(
     graph = begin("gen_ffn_forward_rms_relu2", dialect, dim=dim, hidden=hidden, seq=seq)
     normed = _normed(graph, "gen_ffn_forward_rms_relu2", dim, seq, eps)
     out, _ = _relu2(graph, normed, hidden, "out")
-    return graph.program({"out": out})
+    return graph._finished({"out": out})
 
 
 def gen_ffn_backward_relu2(
@@ -260,7 +260,7 @@ def gen_ffn_backward_relu2(
     slope = ops.mul(ops.relu(h1, name="relu"), number(h1, 2.0, "two"), name="slope")
     dh1 = ops.mul(dsquare, slope, name="dh1")
     dx = conv1x1(dh1, graph.weight("w1t", (dim, hidden, 1, 1)), "dx")
-    return graph.program({"out": join_channels([dx, dh1], "out")})
+    return graph._finished({"out": join_channels([dx, dh1], "out")})
 
 
 def gen_ffn_up(dim: int, hidden: int, spatial: int, *, dialect: Dialect = "ios18") -> MILProgram:
@@ -284,7 +284,7 @@ def gen_ffn_up(dim: int, hidden: int, spatial: int, *, dialect: Dialect = "ios18
     shape = (hidden, dim, 1, 1)
     weights = [graph.weight(name, shape, path=DEFAULT_WEIGHT_PATH) for name in ("w1", "w3")]
     h1, h3 = (conv1x1(x, w, f"{n}_half") for n, w in zip(("h1", "h3"), weights, strict=True))
-    return graph.program({"h1": to_single(h1, "h1"), "h3": to_single(h3, "h3")})
+    return graph._finished({"h1": to_single(h1, "h1"), "h3": to_single(h3, "h3")})
 
 
 class _Gated(NamedTuple):

@@ -40,10 +40,10 @@ def gen_gqa_expand(
     group = divides(where, kv_heads=kv_heads, q_heads=q_heads)
     x = graph.input("x", (1, kv_heads, seq_len, head_dim))
     if not interleaved or kv_heads == 1:
-        return graph.program({"out": _repeated(x, group, tile, "out")})
+        return graph._finished({"out": _repeated(x, group, tile, "out")})
     each = ops.reshape(x, [kv_heads, 1, seq_len, head_dim], name="heads")
     repeated = _repeated(each, group, tile, "repeated_heads")
-    return graph.program(
+    return graph._finished(
         {"out": ops.reshape(repeated, [1, q_heads, seq_len, head_dim], name="out")}
     )
 

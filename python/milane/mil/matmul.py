@@ -28,7 +28,7 @@ def gen_matmul(in_ch: int, out_ch: int, spatial: int, *, dialect: Dialect = "ios
     graph = begin("gen_matmul", dialect, in_ch=in_ch, out_ch=out_ch, spatial=spatial)
     x = to_half(graph.input("x", (1, in_ch, 1, spatial), "fp32"), "x_half")
     weight = graph.weight("w", (out_ch, in_ch, 1, 1), path=DEFAULT_WEIGHT_PATH)
-    return graph.program({"out": to_single(conv1x1(x, weight, "out_half"), "out")})
+    return graph._finished({"out": to_single(conv1x1(x, weight, "out_half"), "out")})
 
 
 def gen_matmul_dynamic(
@@ -54,7 +54,7 @@ def gen_matmul_dynamic(
     weight = graph.input("weight", (1, out_ch, in_ch), "fp32")
     x, weight = to_half(x, "inp_half"), to_half(weight, "weight_half")
     product = ops.matmul(weight, x, name="out_half")
-    return graph.program({"out": to_single(product, "out")})
+    return graph._finished({"out": to_single(product, "out")})
 
 
 def gen_dynamic_matmul(
@@ -86,4 +86,4 @@ def gen_dynamic_matmul(
         parts.append(ops.reshape(part, [1, 1, in_ch, width], name=f"{name}_matrix"))
     activations, weights = parts
     product = ops.matmul(weights, activations, transpose_x=True, name="product")
-    return graph.program({"out": to_single(ops.reshape(product, [1, out_ch, 1, batch]), "out")})
+    return graph._finished({"out": to_single(ops.reshape(product, [1, out_ch, 1, batch]), "out")})

@@ -50,7 +50,7 @@ def gen_rmsnorm(
     mean = ops.add(mean, number(x, eps, "eps"), name="mean_plus_eps")
     root = ops.sqrt(mean, name="rms_over_max")
     scaled = ops.real_div(x, ops.mul(root, largest, name="rms"), name="x_over_rms")
-    return graph.program({"out": ops.mul(scaled, weight, name="out")})
+    return graph._finished({"out": ops.mul(scaled, weight, name="out")})
 
 
 def gen_final_rmsnorm(
@@ -77,7 +77,7 @@ def gen_final_rmsnorm(
     graph = begin("gen_final_rmsnorm", dialect, dim=dim, seq=seq)
     positive_half("gen_final_rmsnorm", eps=eps)
     x = graph.input("x", (1, dim, 1, seq))
-    return graph.program(
+    return graph._finished(
         {"out": rms_norm(x, graph.weight("rms_final", (1, dim, 1, 1)), eps, "out")}
     )
 
@@ -103,7 +103,7 @@ def gen_final_rmsnorm_dynamic(
     positive_half("gen_final_rmsnorm_dynamic", eps=eps)
     x = graph.input("inp", (1, dim, 1, seq))
     weight = graph.input("rms_final", (1, dim, 1, 1))
-    return graph.program({"out": rms_norm(x, weight, eps, "out")})
+    return graph._finished({"out": rms_norm(x, weight, eps, "out")})
 
 
 def gen_rmsnorm_backward(
@@ -131,7 +131,7 @@ def gen_rmsnorm_backward(
     graph = begin("gen_rmsnorm_backward", dialect, dim=dim, seq=seq)
     positive_half("gen_rmsnorm_backward", eps=eps)
     packed = graph.input("x", (1, 2 * dim, 1, seq))
-    return graph.program({"out": _backward(packed, graph.weight("rms", (1, dim, 1, 1)), eps)})
+    return graph._finished({"out": _backward(packed, graph.weight("rms", (1, dim, 1, 1)), eps)})
 
 
 def gen_rmsnorm_backward_dynamic(
@@ -154,7 +154,7 @@ def gen_rmsnorm_backward_dynamic(
     positive_half("gen_rmsnorm_backward_dynamic", eps=eps)
     packed = graph.input("inp", (1, 2 * dim, 1, seq))
     weight = graph.input("rms", (1, dim, 1, 1))
-    return graph.program({"out": _backward(packed, weight, eps)})
+    return graph._finished({"out": _backward(packed, weight, eps)})
 
 
 def _backward(packed: Tensor, weight: Tensor, eps: float) -> Tensor:

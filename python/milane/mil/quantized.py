@@ -52,7 +52,7 @@ def gen_conv_int8(
     _check_scales("gen_conv_int8", scale=scale)
     x = graph.input("x", (1, in_ch, 1, spatial))
     weight = _int8_weight(graph, "w", (out_ch, in_ch, 1, 1), scale, DEFAULT_WEIGHT_PATH)
-    return graph.program({"out": conv1x1(x, weight, "out")})
+    return graph._finished({"out": conv1x1(x, weight, "out")})
 
 
 def gen_w8a8_chain(
@@ -98,7 +98,7 @@ def gen_w8a8_chain(
         if not last:
             scale = np.float16(scales[i])
             x = ops.dequantize(ops.quantize(x, scale, name=f"int8_{i}"), scale, name=f"x{i + 1}")
-    return graph.program({"out": x})
+    return graph._finished({"out": x})
 
 
 def gen_conv_compressed(
@@ -140,7 +140,7 @@ def gen_conv_compressed(
     if made.dtype != "fp16":
         raise InvalidArgumentError(f"{where}: expected an fp16 weight, got {made.dtype}")
     x = graph.input("x", (1, shape[1], 1, spatial))
-    return graph.program({"out": conv1x1(x, _expanded(graph, "w", made), "out")})
+    return graph._finished({"out": conv1x1(x, _expanded(graph, "w", made), "out")})
 
 
 def _check_scales(generator: str, **scales: float | None) -> None:
@@ -177,7 +177,7 @@ def _int8_weight(
         "zero_point": _mil.Value.from_numpy(0, "int8"),
     }
     op = "constexpr_affine_dequantize"
-    (expanded,) = graph._body.results(op, name=name, attributes=attributes)
+    (expanded,) = graph._body.results(op, {}, name=name, attributes=attributes)
     return expanded
 
 
@@ -192,8 +192,8 @@ def _expanded(graph: Graph, name: str, weight: Constexpr) -> Tensor:
             parts[operand.name] = graph._files.place(
                 part, operand.dtype, operand.shape, operand.values, DEFAULT_WEIGHT_PATH
             )
-    attributes, literals = (parts, None) if weight.form == "ios16" else (None, parts)
+    attributes, literals = (parts, {}) if weight.form == "ios16" else ({}, parts)
     (expanded,) = graph._body.results(
-        weight.op, name=name, attributes=attributes, literals=literals
+        weight.op, {}, name=name, attributes=attributes, literals=literals
     )
     return expanded

@@ -29,7 +29,7 @@ def gen_read_state(name: str, shape: Sequence[int], *, dialect: Dialect = "ios18
     Source: GenReadState of tmc/apple x/ane/mil, in the form that Core ML saves.
     """
     graph = _begin("gen_read_state", name, shape, dialect, taken=("out",))
-    return graph.program({"out": ops.read_state(graph.state(name, shape), name="out")})
+    return graph._finished({"out": ops.read_state(graph.state(name, shape), name="out")})
 
 
 def gen_update_state(name: str, shape: Sequence[int], *, dialect: Dialect = "ios18") -> MILProgram:
@@ -53,7 +53,7 @@ def gen_update_state(name: str, shape: Sequence[int], *, dialect: Dialect = "ios
     graph = _begin("gen_update_state", name, shape, dialect, taken=("value", "out"))
     state = graph.state(name, shape)
     ops.write_state(state, graph.input("value", shape))
-    return graph.program({"out": ops.read_state(state, name="out")})
+    return graph._finished({"out": ops.read_state(state, name="out")})
 
 
 def _begin(

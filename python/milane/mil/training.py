@@ -132,7 +132,7 @@ def gen_sdpa_fwd_dynamic(
     v = product(wv, x, "v_made")
     probs = probabilities(graph, h, q, k)
     attn = ops.matmul(probs, in_columns(v, h.size, "v_columns"), transpose_y=True, name="attn_made")
-    return graph.program(
+    return graph._finished(
         {"attn": from_rows(h, attn, "attn"), "k": k, "norm_att": norm_att, "q": q, "v": v}
     )
 
@@ -165,7 +165,7 @@ def gen_wo_fwd_dynamic(
     attn = activation(graph, "attn", h.q_channels, seq)
     inp = activation(graph, "inp", dim, seq)
     wo = matrix(graph, "wo", dim, h.q_channels)
-    return graph.program({"mid": ops.add(inp, product(wo, as_matrix(attn), "projected"))})
+    return graph._finished({"mid": ops.add(inp, product(wo, as_matrix(attn), "projected"))})
 
 
 def gen_ffn_fwd_dynamic(
@@ -201,7 +201,7 @@ def gen_ffn_fwd_dynamic(
     silu = ops.mul(h1, ops.sigmoid(h1, name="sigmoid_h1"), name="silu_h1")
     gate = ops.mul(silu, h3, name="gate_made")
     out = ops.add(mid, product(w2, as_matrix(gate), "ffn"))
-    return graph.program({"gate": gate, "h1": h1, "h3": h3, "norm_ffn": norm_ffn, "out": out})
+    return graph._finished({"gate": gate, "h1": h1, "h3": h3, "norm_ffn": norm_ffn, "out": out})
 
 
 def gen_ffn_bwd1_dynamic(
@@ -233,7 +233,7 @@ def gen_ffn_bwd1_dynamic(
     slope = ops.mul(s, ops.add(rest, 1.0, name="one_plus_rest"), name="silu_slope")
     dh1 = ops.mul(ops.mul(dgate, h3, name="dsilu"), slope)
     dh3 = ops.mul(dgate, ops.mul(h1, s, name="silu_h1"))
-    return graph.program({"dh1": dh1, "dh3": dh3})
+    return graph._finished({"dh1": dh1, "dh3": dh3})
 
 
 def gen_ffn_bwd2_dynamic(
@@ -268,7 +268,7 @@ def gen_ffn_bwd2_dynamic(
     of_h3 = product(w3, as_matrix(dh3), "dnorm_of_h3", transpose=True)
     dnorm = ops.add(of_h1, of_h3, name="dnorm")
     dmid = ops.add(dout, normalised_gradient(mid, eps, rms_ffn, dnorm))
-    return graph.program({"dmid": dmid, "dnorm_ffn": dnorm})
+    return graph._finished({"dmid": dmid, "dnorm_ffn": dnorm})
 
 
 def gen_sdpa_bwd1_dynamic(
@@ -309,7 +309,7 @@ def gen_sdpa_bwd1_dynamic(
     dv = ops.matmul(dattn, probs, transpose_x=True, name="dv_columns")
     dp = ops.matmul(dattn, in_columns(v, h.size, "v_columns"), name="dp_by_head")
     flat = [1, h.score_channels, 1, seq]
-    return graph.program(
+    return graph._finished(
         {
             "dp": ops.reshape(dp, flat),
             "dv": ops.reshape(dv, [1, h.kv_channels, 1, seq]),
@@ -367,7 +367,7 @@ def gen_sdpa_bwd2_dynamic(
     dk = ops.matmul(q, ds, transpose_x=True, name="dk_columns")
     dq = ops.matmul(ds, in_columns(k, h.size, "k_columns"), transpose_y=True, name="dq_made")
     rotation = Rotation(graph, h, rope, theta)
-    return graph.program(
+    return graph._finished(
         {
             "dk": rotation.backward(from_columns(dk, "dk_flat"), "dk_back"),
             "dq": rotation.backward(from_rows(h, dq, "dq"), "dq_back"),
@@ -420,7 +420,7 @@ def gen_qkv_bwd_dynamic(
     of_q = product(wq, as_matrix(dq), "dnorm_of_q", transpose=True)
     dnorm = ops.add(of_q, _of_k_and_v(wk, wv, dk, dv), name="dnorm")
     dinp = ops.add(dmid, normalised_gradient(inp, eps, rms_att, dnorm))
-    return graph.program({"dinp": dinp, "dnorm_att": dnorm})
+    return graph._finished({"dinp": dinp, "dnorm_att": dnorm})
 
 
 def gen_wo_bwd_dynamic(
@@ -450,7 +450,7 @@ def gen_wo_bwd_dynamic(
     graph = Graph(dialect=dialect)
     dmid = activation(graph, "dmid", dim, seq)
     wo = matrix(graph, "wo", dim, h.q_channels)
-    return graph.program({"dattn": product(wo, as_matrix(dmid), "dattn_made", transpose=True)})
+    return graph._finished({"dattn": product(wo, as_matrix(dmid), "dattn_made", transpose=True)})
 
 
 def gen_q_bwd_dynamic(
@@ -480,7 +480,7 @@ def gen_q_bwd_dynamic(
     graph = Graph(dialect=dialect)
     dq = activation(graph, "dq", h.q_channels, seq)
     wq = matrix(graph, "wq", h.q_channels, dim)
-    return graph.program({"dnorm_q": product(wq, as_matrix(dq), "dnorm_of_q", transpose=True)})
+    return graph._finished({"dnorm_q": product(wq, as_matrix(dq), "dnorm_of_q", transpose=True)})
 
 
 def gen_kv_bwd_dynamic(
@@ -512,7 +512,7 @@ def gen_kv_bwd_dynamic(
     dv = activation(graph, "dv", h.kv_channels, seq)
     wk = matrix(graph, "wk", h.kv_channels, dim)
     wv = matrix(graph, "wv", h.kv_channels, dim)
-    return graph.program({"dnorm_kv": _of_k_and_v(wk, wv, dk, dv)})
+    return graph._finished({"dnorm_kv": _of_k_and_v(wk, wv, dk, dv)})
 
 
 def _of_k_and_v(wk: Tensor, wv: Tensor, dk: Tensor, dv: Tensor) -> Tensor:

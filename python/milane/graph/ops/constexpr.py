@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from milane._core import mil as _mil
-from milane.graph.body import INLINE_ELEMENTS, Body
+from milane.graph.body import Body
+from milane.graph.constants import INLINE_ELEMENTS
 from milane.graph.gradients import no_gradient
 from milane.graph.tensor import Tensor
 
@@ -202,7 +203,7 @@ def _attributes(
     body = graph._body
     name = name or body.fresh(type)
     values = {part: _value(body, f"{name}.{part}", given) for part, given in parts.items()}
-    (dense,) = body.results(type, name=name, attributes=values)
+    (dense,) = body.results(type, {}, name=name, attributes=values)
     return dense
 
 
@@ -225,7 +226,7 @@ def _arguments(
         for part, given in parts.items()
         if given is not None and not isinstance(given, Tensor)
     }
-    return body.results(type, name=name, literals=values, **tensors)
+    return body.results(type, tensors, name=name, literals=values)
 
 
 def _value(

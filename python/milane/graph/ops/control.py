@@ -50,7 +50,7 @@ def cond(
             "cond",
             f"expected both functions to give the same types, got {_types(yes)} and {_types(no)}",
         )
-    results = body.results("cond", name=name, blocks=(yes, no), pred=pred)
+    results = body.results("cond", {"pred": pred}, name=name, blocks=(yes, no))
     return results[0] if yes.single else results
 
 
@@ -80,7 +80,9 @@ def while_loop(
             "while_loop",
             f"expected body to give {[str(type) for type in types]}, got {_types(step)}",
         )
-    return where.results("while_loop", name=name, blocks=(test, step), loop_vars=tuple(loop_vars))
+    return where.results(
+        "while_loop", {"loop_vars": tuple(loop_vars)}, name=name, blocks=(test, step)
+    )
 
 
 def _types(nested: Nested) -> list[str]:

@@ -220,10 +220,12 @@ def classify(
     value = Value(f"list<{kind}, {len(classes)}>([{listed}])")
     label, chances = body.results(
         "classify",
+        {
+            "probabilities": probabilities,
+            "classes": body.constant(value, body.fresh("classes"), listed),
+        },
         name=name,
         types=[kind, f"dict<{kind}, fp64>"],
-        probabilities=probabilities,
-        classes=body.constant(value, body.fresh("classes"), listed),
     )
     return label, chances
 

@@ -40,7 +40,7 @@ def tensor_to_tensor_buffer(
     ``type`` is the result's, ``tensor_buffer<fp16, shape=[...], strides=[...], ...>``.
     """
     (buffer,) = input._body.results(
-        "tensor_to_tensor_buffer", name=name, types=(type,), input=input, **others
+        "tensor_to_tensor_buffer", {"input": input, **others}, name=name, types=(type,)
     )
     return buffer
 
@@ -50,7 +50,7 @@ def tensor_buffer_to_tensor(
 ) -> Tensor:
     """The inverse of :func:`tensor_to_tensor_buffer`; ``type`` is a ``tensor<...>``."""
     (tensor,) = input._body.results(
-        "tensor_buffer_to_tensor", name=name, types=(type,), input=input, **others
+        "tensor_buffer_to_tensor", {"input": input, **others}, name=name, types=(type,)
     )
     return tensor
 
