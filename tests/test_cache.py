@@ -282,7 +282,7 @@ def test_a_narrower_instruction_set_has_an_entry_of_its_own(folder: Path, model:
         pytest.skip("there is one instruction set")
     run_in_process(model, folder)
     again = run_in_process(model, folder, MILANE_ISA="v2")
-    assert again["misses"] == (0 if milane.cpu_isa() == "v2" else 1)
+    assert again["misses"] == (0 if milane.cpu_isa().endswith("v2") else 1)
 
 
 def test_small_programs_do_not_touch_the_disk(

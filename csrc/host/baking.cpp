@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "core/aligned.h"
 #include "core/cpu.h"
 #include "core/error.h"
 #include "mil/printer.h"
@@ -165,7 +166,8 @@ PackedMatrix pack_constant(const OpSite& site, const Operand& from, const Packed
       return {std::move(memory), shape.dtype, shape.rows, shape.depth};
     }
   }
-  PackedMatrix packed(shape.dtype, shape.rows, shape.depth);
+  PackedMatrix packed(baking != nullptr ? baking->memory(bytes) : aligned_bytes(bytes), shape.dtype,
+                      shape.rows, shape.depth);
   fill(packed.view());
   if (baking != nullptr) baking->keep(packed.memory(), bytes);
   return packed;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "core/slab.h"
 #include "host/gemm.h"
 #include "host/op.h"
 
@@ -36,6 +37,8 @@ class Baking {
   // take() gives them memory that cannot be read.
   void leave_out(std::size_t place);
 
+  // Uninitialised memory for what is packed now.
+  std::shared_ptr<std::byte> memory(std::size_t bytes) { return slab_.take(bytes); }
   // Since it was last asked: what has been packed, and needs not be read otherwise.
   void note_packed(ValueId id) { packed_.push_back(id); }
   std::vector<ValueId> take_packed() { return std::exchange(packed_, {}); }
@@ -62,6 +65,7 @@ class Baking {
   std::size_t taken_ = 0;
   std::vector<Made> made_;
   std::vector<ValueId> packed_;
+  Slab slab_;
 };
 
 struct PackedShape {
@@ -69,7 +73,7 @@ struct PackedShape {
   std::int64_t rows = 0, depth = 0;
 };
 
-// The operand's packed form: baked before, or filled in now (from zeros). The op function must not
+// The operand's packed form: baked before, or filled in now, all of it. The op function must not
 // read the operand otherwise.
 PackedMatrix pack_constant(const OpSite& site, const Operand& from, const PackedShape& shape,
                            FunctionRef<void(const PackedView&)> fill);

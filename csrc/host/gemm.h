@@ -43,13 +43,11 @@ std::size_t packed_bytes_of(DType dtype, std::int64_t rows, std::int64_t depth);
 // Columns [k0, k0 + count) of `to` from the `to.rows` x `count` matrix `from`, in parallel.
 void pack_rows(const PackedView& to, const MatrixRef& from, std::int64_t k0, std::int64_t count);
 
-// Packed rows that own their memory: 64-byte aligned, on huge pages when large (measured: a third
-// faster to stream). Copies share it, so op functions may capture one by value.
+// Packed rows and their memory: 64-byte aligned, on huge pages when there is much (measured: a
+// third faster to stream). Copies share it, so op functions may capture one by value.
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  PackedMatrix(DType dtype, std::int64_t rows, std::int64_t depth);
-  // Rows that are packed already.
   PackedMatrix(std::shared_ptr<std::byte> memory, DType dtype, std::int64_t rows,
                std::int64_t depth)
       : memory_(std::move(memory)), view_{dtype, memory_.get(), rows, depth} {}

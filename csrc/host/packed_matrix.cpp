@@ -1,9 +1,10 @@
-// Packed weights: how rows get into panels of 16, and the memory they live in.
+// Packed weights: how rows get into panels of 16.
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
-#include "core/aligned.h"
 #include "host/gemm.h"
+#include "host/kernels/kernels.h"
 
 namespace milane::host {
 namespace {
@@ -16,6 +17,17 @@ void pack_panel(const PackedView& to, const MatrixRef& from, std::int64_t k0, st
   const std::int64_t rows = std::min(kPanel, to.rows - row);
   T* out = reinterpret_cast<T*>(to.data) + (index * to.depth + k0) * kPanel;
   const T* const src = static_cast<const T*>(from.data) + row * from.row_stride;
+  if constexpr (std::is_same_v<T, Half>) {
+    if (rows == kPanel && from.column_stride == 1) {
+      return kernels().turn_rows(out, src, from.row_stride, count);
+    }
+  }
+  if (rows == kPanel && from.row_stride == 1) {
+    for (std::int64_t k = 0; k < count; ++k) {
+      std::memcpy(out + k * kPanel, src + k * from.column_stride, kPanel * sizeof(T));
+    }
+    return;
+  }
   for (std::int64_t k = 0; k < count; ++k, out += kPanel) {
     for (std::int64_t i = 0; i < rows; ++i)
       out[i] = src[i * from.row_stride + k * from.column_stride];
@@ -41,11 +53,6 @@ void pack_rows(const PackedView& to, const MatrixRef& from, std::int64_t k0, std
       }
     }
   });
-}
-
-PackedMatrix::PackedMatrix(DType dtype, std::int64_t rows, std::int64_t depth)
-    : PackedMatrix(aligned_bytes(packed_bytes_of(dtype, rows, depth)), dtype, rows, depth) {
-  std::memset(memory_.get(), 0, packed_bytes_of(dtype, rows, depth));
 }
 
 }  // namespace milane::host

@@ -71,6 +71,8 @@ struct Kernels {
                     std::int64_t outer, std::int64_t count, std::int64_t depth);
   void (*pack_float)(float* dst, std::int64_t pitch, const float* src, std::int64_t inner,
                      std::int64_t outer, std::int64_t count, std::int64_t depth);
+  // dst[k*16 + i] = src[i*stride + k] for i < 16, k < count: a panel of packed weights.
+  void (*turn_rows)(Half* dst, const Half* src, std::int64_t stride, std::int64_t count);
   // c[i*ldc + j] = acc[i*lda + j] + row_bias[i] + column_bias[j], rounded once; biases may be null.
   void (*store_half)(Half* c, std::int64_t ldc, const float* acc, std::int64_t lda,
                      const float* row_bias, const float* column_bias, std::int64_t rows,

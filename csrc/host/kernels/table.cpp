@@ -16,6 +16,7 @@ void pack_half(float*, std::int64_t, const Half*, std::int64_t, std::int64_t, st
                std::int64_t);
 void pack_float(float*, std::int64_t, const float*, std::int64_t, std::int64_t, std::int64_t,
                 std::int64_t);
+void turn_rows(Half*, const Half*, std::int64_t, std::int64_t);
 void store_half(Half*, std::int64_t, const float*, std::int64_t, const float*, const float*,
                 std::int64_t, std::int64_t);
 void store_float(float*, std::int64_t, const float*, std::int64_t, const float*, const float*,
@@ -51,6 +52,7 @@ const Kernels* table() {
       .gemv_panel_float = gemv_panel_float,
       .pack_half = pack_half,
       .pack_float = pack_float,
+      .turn_rows = turn_rows,
       .store_half = store_half,
       .store_float = store_float,
       .conv_columns = kConvColumns,
