@@ -42,6 +42,7 @@ def cases(options: Options) -> Iterator[Case]:
         ),
     }
     home = {
+        "milane surface.read_f32(out=)": Variant(lambda: surface.read_f32(out=back), back.copy),
         "milane surface.read_f32, a new array": Held(surface.read_f32, np.asarray).variant(),
         "NumPy astype, a new array": Held(lambda: view.astype(np.float32), np.asarray).variant(),
         "NumPy copyto": Variant(lambda: np.copyto(back, view), lambda: back),

@@ -149,6 +149,43 @@ def test_a_range_of_channels_is_written_and_read(make: Any, width: int, dtype: s
     np.testing.assert_array_equal(surface.read_f32(0, 4), wanted[:, :4].astype("f4"))
 
 
+def test_content_is_read_into_an_array_that_is_there() -> None:
+    surface = milane.Surface((1, 6, 2, 9))
+    values = np.random.default_rng(3).normal(size=(1, 6, 2, 9)).astype(np.float16)
+    surface.write(values)
+    half, single = np.zeros_like(values), np.zeros((1, 3, 2, 18), np.float32)[..., ::2]
+    assert surface.read(out=half) is half
+    assert surface.read_f32(2, 3, out=single) is single
+    np.testing.assert_array_equal(half, values)
+    np.testing.assert_array_equal(single, values[:, 2:5].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        (np.zeros((1, 6, 2, 9)), milane.DTypeError, "expected out of float32, got float64"),
+        (
+            np.zeros((6, 2, 9), "f4"),
+            milane.InvalidArgumentError,
+            r"\[1, 6, 2, 9\], got \[6, 2, 9\]",
+        ),
+        (
+            np.broadcast_to(np.float32(0), (1, 6, 2, 9)),
+            milane.InvalidArgumentError,
+            "got a read-only array",
+        ),
+    ],
+    ids=["another dtype", "another shape", "read-only"],
+)
+def test_an_array_that_cannot_take_the_content_is_refused(
+    out: np.ndarray, error: type[Exception], message: str
+) -> None:
+    surface = milane.Surface((1, 6, 2, 9))
+    with pytest.raises(error, match=message):
+        surface.read_f32(out=out)
+    assert not out.any()
+
+
 def test_channels_of_images_and_batches(make: Any) -> None:
     image = make([1, 5, 3, 7])
     part = numbers((2, 3, 7))

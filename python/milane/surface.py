@@ -229,35 +229,45 @@ class Surface(_core.ExportsArray, Closing):
             raise InvalidArgumentError(f"fill: expected one number, got {number.size}")
         self._store(self.array, np.broadcast_to(number.reshape(()), self.shape))
 
-    def read(self, channel: int | None = None, channels: int | None = None) -> Array:
+    def read(
+        self,
+        channel: int | None = None,
+        channels: int | None = None,
+        *,
+        out: Array | None = None,
+    ) -> Array:
         """Return a new dense array with the surface's content, in its own dtype.
 
-        With ``channel``, only ``channels`` channels from there on (default: all of them).
+        With ``channel``, only ``channels`` channels from there on (default: all of them). With
+        ``out``, an array of the result's shape and dtype, that is filled and returned instead.
 
         Raises:
-            InvalidArgumentError: no such channels.
+            InvalidArgumentError: no such channels; ``out`` has another shape, or is read-only.
+            DTypeError: ``out`` has another dtype.
             ClosedError: the surface is closed.
         """
         part = self._part_to_read(channel, channels)
-        out = np.empty(part.shape, part.dtype)
-        self._native.read_into(part, out)
-        return out
+        return self._read_into(part, part.dtype, out, "read")
 
     def read_f32(
-        self, channel: int | None = None, channels: int | None = None
+        self,
+        channel: int | None = None,
+        channels: int | None = None,
+        *,
+        out: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Return a new dense float32 array with the surface's content, whatever its dtype.
 
-        With ``channel``, only ``channels`` channels from there on (default: all of them).
+        With ``channel``, only ``channels`` channels from there on (default: all of them). With
+        ``out``, a float32 array of the result's shape, that is filled and returned instead.
 
         Raises:
-            InvalidArgumentError: no such channels.
+            InvalidArgumentError: no such channels; ``out`` has another shape, or is read-only.
+            DTypeError: ``out`` has another dtype.
             ClosedError: the surface is closed.
         """
         part = self._part_to_read(channel, channels)
-        out = np.empty(part.shape, np.float32)
-        self._native.read_into(part, out)
-        return out
+        return self._read_into(part, np.dtype(np.float32), out, "read_f32")
 
     @contextmanager
     def lock(self, write: bool = False) -> Iterator[npt.NDArray[np.float32]]:
@@ -312,6 +322,19 @@ class Surface(_core.ExportsArray, Closing):
     def _store(self, part: Array, values: Array) -> None:
         """Writes into a part of the view, in the shapes that :meth:`write` takes."""
         self._native.write(part, fitted(values, part.shape))
+
+    def _read_into(self, part: Array, dtype: np.dtype[Any], out: Array | None, what: str) -> Array:
+        if out is None:
+            out = np.empty(part.shape, dtype)
+        elif out.dtype != dtype:
+            raise DTypeError(f"{what}: expected out of {dtype}, got {out.dtype}")
+        elif out.shape != part.shape or not out.flags.writeable:
+            found = list(out.shape) if out.flags.writeable else "a read-only array"
+            raise InvalidArgumentError(
+                f"{what}: expected out to be writable, of shape {list(part.shape)}, got {found}"
+            )
+        self._native.read_into(part, out)
+        return out
 
     def _write_runs(self, starts: npt.NDArray[np.int64], runs: Array) -> None:
         """Writes runs[i] to the elements from starts[i] on, counted in row-major order."""
