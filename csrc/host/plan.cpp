@@ -2,8 +2,7 @@
 #include "host/plan.h"
 
 #include <algorithm>
-#include <unordered_map>
-#include <unordered_set>
+#include <limits>
 
 #include "host/arena.h"
 #include "host/graph.h"
@@ -13,6 +12,9 @@
 
 namespace milane::host {
 namespace {
+
+// No step, block or offset of a value: tables are indexed by ValueId, which counts from 0.
+constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 
 // A step before places are known: what it reads and writes, by root.
 struct Draft {
@@ -41,6 +43,7 @@ class Planner {
 
  private:
   ValueId root(ValueId id) const { return graph_.root(id); }
+  static std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
 
   Port port_of(const std::string& name, const ValueInfo& v) const {
     try {
@@ -77,25 +80,23 @@ class Planner {
 
   // Index of the last node that reads each root; returned values live to the end.
   void find_last_uses() {
+    last_use_.assign(graph_.values.size(), 0);
     for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
       for (const auto& [argument, operands] : graph_.nodes[i].inputs) {
-        for (const Operand& o : operands) last_use_[root(o.id)] = i;
+        for (const Operand& o : operands) last_use_[index(root(o.id))] = i;
       }
     }
-    for (const auto& [id, copy] : copies_) last_use_[root(id)] = graph_.nodes.size();
-    for (ValueId id : plan_->output_ids) last_use_[id] = graph_.nodes.size();
+    for (const auto& [id, copy] : copies_) last_use_[index(root(id))] = graph_.nodes.size();
+    for (ValueId id : plan_->output_ids) last_use_[index(id)] = graph_.nodes.size();
   }
 
-  bool used_after(ValueId id, std::size_t node) const {
-    const auto it = last_use_.find(root(id));
-    return it != last_use_.end() && it->second > node;
-  }
+  bool used_after(ValueId id, std::size_t node) const { return last_use_[index(root(id))] > node; }
 
   // --- steps
 
   void group() {
     for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
-      const Node& node = graph_.nodes[i];
+      Node& node = graph_.nodes[i];
       if (!node.is_chain()) {
         flush(i);
         emit(node);
@@ -109,7 +110,7 @@ class Planner {
         chain_->add(node.lowered, node.chain_inputs, node.outputs.front());
       }
       chain_nodes_.push_back(&node);
-      chain_results_.insert(node.outputs.front().id);
+      chain_results_.push_back(node.outputs.front().id);
     }
     flush(graph_.nodes.size());
   }
@@ -119,7 +120,8 @@ class Planner {
   bool joins(const Node& node) const {
     if (!fuse_ || node.outputs.front().dims != chain_->dims()) return false;
     return std::all_of(node.chain_inputs.begin(), node.chain_inputs.end(), [&](const Operand& o) {
-      return o.id == root(o.id) || !chain_results_.contains(root(o.id));
+      return o.id == root(o.id) || std::find(chain_results_.begin(), chain_results_.end(),
+                                             root(o.id)) == chain_results_.end();
     });
   }
 
@@ -155,9 +157,9 @@ class Planner {
     return safe;
   }
 
-  void emit(const Node& node) {
+  void emit(Node& node) {
     Draft draft;
-    draft.step = {node.run, node.op, node.name, node.line};
+    draft.step = {std::move(node.run), std::move(node.op), std::move(node.name), node.line};
     for (const auto& [argument, operands] : node.inputs) {
       for (const Operand& o : operands) draft.reads.push_back(root(o.id));
     }
@@ -181,42 +183,44 @@ class Planner {
 
   void place() {
     std::vector<ArenaBlock> blocks;
-    std::unordered_map<ValueId, std::size_t> block_of;
+    std::vector<std::size_t> block_of(graph_.values.size(), kNone);
     for (std::size_t s = 0; s < drafts_.size(); ++s) {
       for (ValueId id : drafts_[s].writes) {
-        if (graph_.at(id).kind != Slot::Kind::kArena || block_of.contains(id)) continue;
-        block_of[id] = blocks.size();
+        if (graph_.at(id).kind != Slot::Kind::kArena || block_of[index(id)] != kNone) continue;
+        block_of[index(id)] = blocks.size();
         blocks.push_back(
             {graph_.at(id).operand.bytes(), static_cast<int>(s), static_cast<int>(s), -1, 0});
       }
       for (ValueId id : drafts_[s].reads) {
-        if (const auto it = block_of.find(id); it != block_of.end())
-          blocks[it->second].last = static_cast<int>(s);
+        const std::size_t block = block_of[index(id)];
+        if (block != kNone) blocks[block].last = static_cast<int>(s);
       }
     }
     for (std::size_t s = 0; s < drafts_.size(); ++s)
       reuse_in_place(static_cast<int>(s), blocks, block_of);
     plan_->arena_bytes = place_blocks(blocks);
-    for (const auto& [id, block] : block_of) offsets_[id] = blocks[block].offset;
+    offsets_.assign(block_of.size(), 0);
+    for (std::size_t id = 0; id < block_of.size(); ++id) {
+      if (block_of[id] != kNone) offsets_[id] = blocks[block_of[id]].offset;
+    }
   }
 
   // A chain reads each tile before it writes it, so a result may take over an operand that dies
   // here.
   void reuse_in_place(int step, std::vector<ArenaBlock>& blocks,
-                      const std::unordered_map<ValueId, std::size_t>& block_of) const {
+                      const std::vector<std::size_t>& block_of) const {
     const Draft& draft = drafts_[static_cast<std::size_t>(step)];
-    std::unordered_set<ValueId> taken;
+    std::vector<std::size_t> taken;
     for (const Operand& result : draft.results) {
-      const auto out = block_of.find(root(result.id));
-      if (out == block_of.end()) continue;
+      const std::size_t out = block_of[index(root(result.id))];
+      if (out == kNone) continue;
       for (const Operand& operand : draft.overwritable) {
-        const ValueId r = root(operand.id);
-        const auto in = block_of.find(r);
-        if (in == block_of.end() || blocks[in->second].last != step || taken.contains(r)) continue;
+        const std::size_t in = block_of[index(root(operand.id))];
+        if (in == kNone || in > out || blocks[in].last != step) continue;
+        if (std::find(taken.begin(), taken.end(), in) != taken.end()) continue;
         if (dtype_size(operand.dtype) != dtype_size(result.dtype)) continue;
-        if (in->second > out->second) continue;
-        blocks[out->second].same_as = static_cast<int>(in->second);
-        taken.insert(r);
+        blocks[out].same_as = static_cast<int>(in);
+        taken.push_back(in);
         break;
       }
     }
@@ -240,8 +244,7 @@ class Planner {
     if (v.constant) return {Slot::Kind::kConstant, v.operand.constant, 0};
     const ValueInfo& r = graph_.at(v.root);
     if (r.kind != Slot::Kind::kArena) return {r.kind, nullptr, r.port};
-    const auto it = offsets_.find(v.root);
-    return {Slot::Kind::kArena, nullptr, it == offsets_.end() ? 0 : it->second};
+    return {Slot::Kind::kArena, nullptr, offsets_[index(v.root)]};
   }
 
   const mil::Function& function_;
@@ -249,12 +252,12 @@ class Planner {
   bool fuse_;
   std::shared_ptr<Plan> plan_ = std::make_shared<Plan>();
   std::vector<std::pair<ValueId, ValueId>> copies_;
-  std::unordered_map<ValueId, std::size_t> last_use_;
+  std::vector<std::size_t> last_use_;  // by ValueId
   std::vector<Draft> drafts_;
-  std::unordered_map<ValueId, std::size_t> offsets_;
+  std::vector<std::size_t> offsets_;  // by ValueId
   std::unique_ptr<ChainBuilder> chain_;
   std::vector<const Node*> chain_nodes_;
-  std::unordered_set<ValueId> chain_results_;
+  std::vector<ValueId> chain_results_;
 };
 
 }  // namespace
