@@ -23,11 +23,15 @@ def plain(call: object, work: float) -> Variant:
 
 def cases(options: Options) -> Iterator[Case]:
     """One case for each limit: its probes are rows of their own."""
-    for kind, name in (("fma", "fp32 multiply-adds"), ("read", "read"), ("copy", "copy")):
+    registers = {"fma": "fp32 multiply-adds", "bf16": "bf16 dot products"}
+    memory = {kind: f"{kind}, beyond the caches" for kind in ("read", "copy")}
+    for kind, name in (registers | memory).items():
         found = probes(kind, options.bytes)
+        if not found:  # no such instruction here
+            continue
         variants = {n.removeprefix("limit: "): plain(p.call, p.work) for n, p in found.items()}
         work = next(iter(found.values())).work
-        yield Case(f"{name}, beyond the caches" if kind != "fma" else name, variants, work=work)
+        yield Case(name, variants, work=work)
     for name, nbytes in SIZES.items():
         source, target = buffer(nbytes, huge=True), buffer(nbytes, huge=True)
         read = functools.partial(_limits.read, source)

@@ -17,6 +17,7 @@ from measure import Case, Options, Variant, main
 from peers import (
     Array,
     OnnxGraph,
+    bf16_of_graph,
     host,
     of_kernel,
     ort_variants,
@@ -152,6 +153,7 @@ def _block(
     graph = Graph()
     made = getattr(llama.Milane(graph, seq), part)
     graph.output("y", made(graph.input("x", (1, DIM, 1, seq)), w))
+    inputs = {"x": _channels(x)}
 
     def torch_part(t: llama.Torch) -> Callable[[], Any]:
         layer, value = t.layer(w), t.tensor(x)
@@ -164,7 +166,8 @@ def _block(
     return case(
         options,
         f"{what}, {seq} positions",
-        {"milane": of_kernel(graph.compile(runtime), {"x": _channels(x)}, rows_of)},
+        {"milane": of_kernel(graph.compile(runtime), inputs, rows_of)}
+        | bf16_of_graph(runtime, graph, inputs, rows_of),
         getattr(llama.NumPy(seq), part)(x32, w),
         torch_part,
         onnx_part,
@@ -178,7 +181,8 @@ def forward(runtime: Runtime, options: Options, seq: int, layers: int = llama.LA
     """Embedding, layers, last norm, all logits: one program."""
     weights = llama.random_weights(layers)
     tokens = np.random.default_rng(2).integers(0, llama.VOCAB, seq).astype(np.int32)
-    kernel = llama.milane_forward(weights, seq).compile(runtime)
+    graph = llama.milane_forward(weights, seq)
+    inputs = {"tokens": tokens[None]}
 
     def torch_part(t: llama.Torch) -> Callable[[], Any]:
         made = [t.layer(w) for w in weights.layers]
@@ -205,7 +209,8 @@ def forward(runtime: Runtime, options: Options, seq: int, layers: int = llama.LA
     return case(
         options,
         f"stories110M shape, {seq} positions, {layers} layers",
-        {"milane": of_kernel(kernel, {"tokens": tokens[None]}, rows_of)},
+        {"milane": of_kernel(graph.compile(runtime), inputs, rows_of)}
+        | bf16_of_graph(runtime, graph, inputs, rows_of),
         llama.NumPy(seq).forward(weights, tokens),
         torch_part,
         onnx_part,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+import milane
 from milane._core import limits as _limits
 
 Bytes = npt.NDArray[np.uint8]
@@ -51,13 +52,16 @@ def _pair(nbytes: int, huge: bool) -> tuple[Bytes, Bytes]:
 def probes(kind: str, nbytes: int = LARGE) -> dict[str, Probe]:
     """The probes of a kind of limit, by name; the best of them is the limit.
 
-    "fma": floating-point operations of fp32 multiply-adds in registers. "read": bytes read.
+    "fma": floating-point operations of fp32 multiply-adds in registers. "bf16": the same of bf16
+    dot products, none where the CPU has no AVX512-BF16. "read": bytes read.
     "copy": bytes read plus bytes written, plainly and past the caches. Memory is measured with and
     without huge pages. "" has none.
     """
     if kind == "fma":
-        steps, per_step = _steps_of(2e-3)
-        return {"limit: multiply-adds": Probe(lambda: _limits.multiply_adds(steps), per_step)}
+        return {"limit: multiply-adds": _registers(_limits.multiply_adds, 2e-3)}
+    if kind == "bf16":
+        has = milane.cpu_has_bf16()
+        return {"limit: bf16 dots": _registers(_limits.bf16_dots, 2e-3)} if has else {}
     made: dict[str, Probe] = {}
     if kind == "read":
         for huge in (False, True):
@@ -74,7 +78,7 @@ def probes(kind: str, nbytes: int = LARGE) -> dict[str, Probe]:
                     functools.partial(_limits.copy, target, source, streaming), 2 * nbytes
                 )
     elif kind:
-        raise ValueError(f"probes: expected fma, read, copy or nothing, got {kind!r}")
+        raise ValueError(f"probes: expected fma, bf16, read, copy or nothing, got {kind!r}")
     return made
 
 
@@ -82,12 +86,12 @@ def _pages(huge: bool) -> str:
     return ", huge pages" if huge else ""
 
 
-def _steps_of(seconds: float) -> tuple[int, float]:
-    """Steps that take about so long, and the operations they do."""
+def _registers(loop: Callable[[int], int], seconds: float) -> Probe:
+    """A loop of so many steps that it takes about so long."""
     steps, best = 1 << 14, 0.0
     for _ in range(20):
         start = time.perf_counter()
-        operations = _limits.multiply_adds(steps)
+        operations = loop(steps)
         best = max(best, operations / (time.perf_counter() - start))
     steps = int(steps * seconds * best / operations)
-    return steps, float(_limits.multiply_adds(steps))
+    return Probe(lambda: loop(steps), float(loop(steps)))

@@ -56,7 +56,7 @@ class Case:
             where that is possible.
         roundings: results rounded one after the other on the longest way through the case: the
             relative error may be so many times a variant's rounding.
-        limit: "fma", "read", "copy" or nothing: see `limits.probes`.
+        limit: "fma", "bf16", "read", "copy" or nothing: see `limits.probes`.
         work: floating-point operations or bytes that the result takes at least.
         missing: peers that are not here, and why.
         note: what a reader must know.

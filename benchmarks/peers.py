@@ -65,6 +65,7 @@ def of_kernel(
     inputs: Mapping[str, npt.ArrayLike],
     layout: Callable[[Array], Array] = np.asarray,
     every: tuple[str, ...] = (),
+    rounding: float = HALF,
 ) -> Variant:
     """A kernel's evaluation, with its inputs written beforehand.
 
@@ -78,7 +79,21 @@ def of_kernel(
         arrays = [np.array(port.array, np.float32) for port in ports]
         return np.concatenate([a.ravel() for a in arrays]) if every else layout(arrays[0])
 
-    return Variant(kernel.eval, result)
+    return Variant(kernel.eval, result, rounding)
+
+
+def bf16_of_graph(
+    runtime: milane.Runtime,
+    graph: milane.Graph,
+    inputs: Mapping[str, npt.ArrayLike],
+    layout: Callable[[Array], Array] = np.asarray,
+    name: str = "milane bf16",
+) -> dict[str, Variant]:
+    """The graph under ``numerics="bf16"``, as one variant; none where the CPU cannot."""
+    if not milane.cpu_has_bf16():
+        return {}
+    kernel = graph.compile(runtime, numerics="bf16")
+    return {name: of_kernel(kernel, inputs, layout, rounding=COARSE)}
 
 
 def torch_variants(

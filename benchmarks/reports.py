@@ -14,6 +14,7 @@ from common import machine, markdown, time_text
 from measure import COLUMNS, Row, cells
 
 Answer = Mapping[str, Any]
+Rows = list[Mapping[str, Any]]
 
 # A time counts as changed when the ranges of both runs are apart, and by more than this.
 MARGIN = 0.03
@@ -82,7 +83,8 @@ def report(content: Mapping[str, Any]) -> str:
 READING = (
     "Medians. \"Times faster\" is the peer's time over milane's. \"Of limit\" is the work over the "
     "time, against the best round of the limit measured in the same rounds; in brackets the best "
-    "round of milane. bf16 peers compute something coarser and are apart."
+    "round of milane. bf16 computes something coarser and is apart: \"against bf16\" is the time "
+    "of the fastest such peer over that of milane bf16, or over milane's where there is none."
 )  # fmt: skip
 
 
@@ -99,6 +101,17 @@ def is_own(variant: str) -> bool:
     return variant.lower().startswith("milane")
 
 
+def parted(rows: Rows) -> tuple[Rows, Rows]:
+    """Variants that compute in bf16, and the others."""
+    coarse = [r for r in rows if "bf16" in r["variant"]]
+    return coarse, [r for r in rows if r not in coarse]
+
+
+def fastest(rows: Rows) -> Mapping[str, Any] | None:
+    """The one with the least median, if there is any."""
+    return min(rows, key=lambda r: r["median"], default=None)
+
+
 def summary(answers: Iterable[Answer]) -> Iterator[list[str]]:
     """One line for each case that has peers or a limit."""
     for answer in answers:
@@ -109,19 +122,21 @@ def summary(answers: Iterable[Answer]) -> Iterator[list[str]]:
             own = [r for r in timed if is_own(r["variant"])]
             if not own:
                 continue
-            best = min(own, key=lambda r: r["median"])
-            peers = [r for r in timed if r not in own and not r["variant"].startswith("limit")]
-            coarse = [r for r in peers if "bf16" in r["variant"]]
-            peers = [r for r in peers if r not in coarse]
-            peer = min(peers, key=lambda r: r["median"], default=None)
-            fast = min(coarse, key=lambda r: r["median"], default=None)
+            others = [r for r in timed if r not in own and not r["variant"].startswith("limit")]
+            own_coarse, own = parted(own)
+            coarse, peers = parted(others)
+            fast_own = fastest(own_coarse)
+            best = fastest(own) or fast_own
+            assert best
+            peer, fast = fastest(peers), fastest(coarse)
+            against = (fast_own or best)["median"]
             share = best.get("of_limit")
             yield [
                 *(case, str(answer["threads"])),
                 time_text(best["median"]),
                 *((peer["variant"], time_text(peer["median"])) if peer else ("none here", "")),
                 f"{peer['median'] / best['median']:.2f}" if peer else "",
-                f"{fast['median'] / best['median']:.2f}" if fast else "",
+                f"{fast['median'] / against:.2f}" if fast else "",
                 f"{share:.0%} ({best['best_of_limit']:.0%})" if share else "",
             ]
 

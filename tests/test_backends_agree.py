@@ -247,10 +247,13 @@ def test_an_option_of_the_host_changes_nothing_on_the_device(
     assert {n: v.tobytes() for n, v in got.items()} == {n: v.tobytes() for n, v in want.items()}
 
 
-def test_numerics_without_half_precision_are_refused_on_the_device(both: Both) -> None:
+@pytest.mark.parametrize("numerics", ["fp32", "bf16"])
+def test_numerics_without_half_precision_are_refused_on_the_device(
+    both: Both, numerics: str
+) -> None:
     text = "program(1.3)\n{ func main<ios18>(fp16 x) { fp16 y = relu(x = x); } -> (y); }\n"
-    with pytest.raises(milane.UnsupportedError, match='numerics="fp32" is the host\'s'):
-        both.ane.compile(text, numerics="fp32")
+    with pytest.raises(milane.UnsupportedError, match=f'numerics="{numerics}" is the host\'s'):
+        both.ane.compile(text, numerics=numerics)
 
 
 # --- was it worth anything

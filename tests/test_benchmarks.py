@@ -193,6 +193,20 @@ def test_multiply_adds_are_counted_for_all_threads() -> None:
     assert one % (2 * 4 * 1024) == 0
 
 
+def test_bf16_dot_products_are_counted_where_there_are_some() -> None:
+    before = milane.num_threads()
+    try:
+        milane.set_num_threads(1)
+        one = native.bf16_dots(1024)
+        assert (one > 0) == milane.cpu_has_bf16()
+        milane.set_num_threads(2)
+        assert native.bf16_dots(1024) == 2 * one
+    finally:
+        milane.set_num_threads(before)
+    # Two products and two sums for each of 16 lanes of some registers in each step.
+    assert one % (4 * 16 * 1024) == 0
+
+
 def test_a_read_sees_every_byte() -> None:
     rng = np.random.default_rng(0)
     source = limits.buffer(3 << 20, huge=False)
@@ -267,3 +281,10 @@ def test_the_best_peer_of_a_summary_is_not_a_coarser_one() -> None:
     ]
     (line,) = reports.summary([{"module": "m", "threads": 1, "rows": rows}])
     assert line == ["c", "1", "2 ms", "PyTorch fp32", "4 ms", "2.00", "0.50", ""]
+
+
+def test_milane_in_bf16_is_held_against_bf16_alone() -> None:
+    times = {"milane": 4e-3, "milane bf16": 2e-3, "PyTorch fp32": 8e-3, "PyTorch bf16": 3e-3}
+    rows = [{"case": "c", "variant": n, "median": t, "min": t, "max": t} for n, t in times.items()]
+    (line,) = reports.summary([{"module": "m", "threads": 1, "rows": rows}])
+    assert line == ["c", "1", "4 ms", "PyTorch fp32", "8 ms", "2.00", "1.50", ""]

@@ -49,6 +49,15 @@ def test_it_tells_what_the_machine_is(examine: Any) -> None:
     assert report["device"] == {name: getattr(info, name) for name in names}
 
 
+def test_it_tells_what_the_host_engine_runs_with(examine: Any) -> None:
+    _, report = examine()
+    assert report["host"] == {
+        "cpu_isa": milane.cpu_isa(),
+        "cpu_has_bf16": milane.cpu_has_bf16(),
+        "num_threads": milane.num_threads(),
+    }
+
+
 def test_it_compares_every_class_and_selector(examine: Any) -> None:
     _, report = examine()
     framework = report["framework"]

@@ -293,8 +293,8 @@ def test_operation_without_implementation_is_refused_with_its_place(
 def test_unknown_option_lists_the_known_ones(runtime: milane.Runtime) -> None:
     with pytest.raises(milane.InvalidArgumentError, match="numerics"):
         runtime.compile(DOUBLE, numeric="fp32")
-    with pytest.raises(milane.InvalidArgumentError, match='"fp16", "fp32" or "ane"'):
-        runtime.compile(DOUBLE, numerics="bf16")
+    with pytest.raises(milane.InvalidArgumentError, match='"fp16", "fp32", "ane" or "bf16"'):
+        runtime.compile(DOUBLE, numerics="fp8")
     with pytest.raises(milane.InvalidArgumentError, match="mac_ceiling"):
         runtime.compile(DOUBLE, numerics="ane", quirks=["no_such_rule"])
     with pytest.raises(milane.InvalidArgumentError, match="neither text nor a path"):

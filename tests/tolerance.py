@@ -1,6 +1,6 @@
-"""How far a result may lie from the float64 reference: three named classes, each derived.
+"""How far a result may lie from the float64 reference: four named classes, each derived.
 
-Let u16 = 2^-11 and u32 = 2^-24 be the unit roundoffs of half and single precision.
+Let u8 = 2^-8, u16 = 2^-11 and u32 = 2^-24 be the unit roundoffs of bf16, half and single precision.
 
 `exact`    The result is the float64 result rounded once to its dtype, bit for bit. True for
            movement, comparison and integers; also for + - · / and sqrt, because rounding fp16
@@ -13,6 +13,13 @@ Let u16 = 2^-11 and u32 = 2^-24 be the unit roundoffs of half and single precisi
 `reduced`  One unit in the last place of the output, plus (n + 8) u32 · sum |terms| for a reduction
            of length n: the bound of recursive summation, which every other order fulfils too.
            `sum |terms|` is the magnitude; without one, the largest |result| stands for it.
+`bf16`     A sum of n products of fp16 operands that are rounded to bf16 first. Each operand is off
+           by at most u8 of itself, so a product by (1 + u8)^2 - 1 = 2 u8 + u8^2 of itself, and the
+           rounded products are (1 + u8)^2 times as large at most. They are exact in fp32 (2 · 8
+           bits), so the sum is `reduced` with that factor: one unit in the last place of the
+           output, plus (2 u8 + u8^2 + (n + 8) u32 (1 + u8)^2) · sum |terms|. The instruction
+           flushes subnormals to zero, which changes nothing: rounded halves are multiples of 2^-24,
+           products and sums of them of 2^-48, and the smallest normal number is 2^-126.
 
 Where the dtype is fp32 nothing hides the second terms, and the unit in the last place is fp32's.
 """
@@ -32,9 +39,11 @@ from reference.evaluate import Rounding
 
 Array = NDArray[Any]
 
+U8 = 2.0**-8
 U32 = 2.0**-24
 _SLACK = 8.0  # roundings of fp32 beyond the sum itself: a function, a scale, an offset
-_FORMATS = {"fp16": (11, -14, np.float16), "fp32": (24, -126, np.float32)}
+_BITS = {"bf16": (8, -126), "fp16": (11, -14), "fp32": (24, -126)}  # and the smallest exponent
+_TOP = {"fp16": np.finfo(np.float16).max, "fp32": np.finfo(np.float32).max}
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,29 @@ def reduced(length: int) -> Tolerance:
     return Tolerance("reduced", length=length, zero_sign=False)
 
 
+def bf16(length: int) -> Tolerance:
+    """Return the class of sums of `length` products of operands rounded to bf16."""
+    return Tolerance("bf16", length=length, zero_sign=False)
+
+
 def ulp(values: Array, dtype: str) -> Array:
     """Return the distance to the next value of a dtype: constant below its smallest normal."""
-    bits, least, _ = _FORMATS[dtype]
+    bits, least = _BITS[dtype]
     size = np.abs(np.asarray(values, np.float64))
     size = np.where(np.isfinite(size), size, 0.0)
     _, exponent = np.frexp(np.maximum(size, 2.0**least))  # size = m · 2^exponent, m in [0.5, 1)
     return np.ldexp(1.0, exponent - bits)
+
+
+def round_bf16(values: Array) -> Array:
+    """Round to the nearest of bf16 (half to even), held as float64."""
+    unit = ulp(values, "bf16")
+    return np.rint(np.asarray(values, np.float64) / unit) * unit
+
+
+def nearest(dtype: str, values: Array) -> Array:
+    """Round to the nearest of a dtype, held as float64."""
+    return round_bf16(values) if dtype == "bf16" else round_to(values, dtype)
 
 
 def bound(expected: Array, tolerance: Tolerance, dtype: str) -> Array:
@@ -81,18 +106,20 @@ def bound(expected: Array, tolerance: Tolerance, dtype: str) -> Array:
     finite = np.where(np.isfinite(expected), np.abs(expected), 0.0)
     magnitude = tolerance.magnitude
     if magnitude is None:
-        is_sum = tolerance.name == "reduced" and finite.size > 0
+        is_sum = tolerance.name in {"reduced", "bf16"} and finite.size > 0
         # An fp32 function of a moderate argument passes through numbers of about 1.
         magnitude = np.max(finite) if is_sum else np.maximum(finite, 1.0)
-    steps = _SLACK + tolerance.length
+    relative = (_SLACK + tolerance.length) * U32
+    if tolerance.name == "bf16":
+        relative = 2 * U8 + U8**2 + relative * (1 + U8) ** 2
     with np.errstate(all="ignore"):
-        return ulp(expected, dtype) + steps * U32 * np.abs(np.nan_to_num(magnitude))
+        return ulp(expected, dtype) + relative * np.abs(np.nan_to_num(magnitude))
 
 
 def _describe(actual: Array, expected: Array, limit: Array, dtype: str, excess: Array) -> str:
     where = np.unravel_index(int(np.argmax(excess)), excess.shape) if excess.shape else ()
     got, want = float(actual[where]), float(expected[where])
-    units = abs(got - want) / float(ulp(expected, dtype)[where]) if dtype in _FORMATS else 0.0
+    units = abs(got - want) / float(ulp(expected, dtype)[where]) if dtype in _TOP else 0.0
     index = tuple(int(i) for i in where)
     return (
         f"worst at {index} of {actual.shape}: expected {want!r}, got {got!r}, "
@@ -115,7 +142,7 @@ def assert_close(
     assert actual.shape == expected.shape, (
         f"{where}expected shape {expected.shape}, got {actual.shape}"
     )
-    if dtype not in _FORMATS:
+    if dtype not in _TOP:
         differ = (actual != expected).astype(np.float64)
         limit = np.zeros(actual.shape)
         assert not differ.any(), where + _describe(actual, expected, limit, dtype, differ)
@@ -128,7 +155,7 @@ def assert_close(
     with np.errstate(all="ignore"):
         off = np.abs(got - want)
         same = (got == target) | (np.isnan(got) & np.isnan(target))
-        top = float(np.finfo(_FORMATS[dtype][2]).max)
+        top = float(_TOP[dtype])
         near_top = np.isinf(got) & (np.sign(got) == np.sign(want)) & (np.abs(want) + limit >= top)
         close = np.isfinite(off) & (off <= limit)
     bad = ~(same | near_top | close)
@@ -153,9 +180,9 @@ class _Stochastic:
 
     def __call__(self, dtype: str, array: Array) -> Array:
         noise = self.random.uniform(-0.5, 0.5, array.shape)
-        width = 1.0 if dtype == "fp16" else self.spread32
+        width = self.spread32 if dtype == "fp32" else 1.0
         with np.errstate(all="ignore"):
-            return round_to(array + noise * width * ulp(array, dtype), dtype)
+            return nearest(dtype, array + noise * width * ulp(array, dtype))
 
 
 def program_tolerance(
@@ -203,8 +230,8 @@ def rounding_tolerance(
     For more than one program: ``run(rounding)`` evaluates them all, by ``evaluate(rounding=)``.
     """
     truth = run(None)
-    nearest = run(lambda dtype, array: round_to(array, dtype))
-    runs = [nearest, *(run(_Stochastic(seed, spread32)) for seed in range(samples))]
+    once = run(nearest)
+    runs = [once, *(run(_Stochastic(seed, spread32)) for seed in range(samples))]
     limits: dict[str, Array] = {}
     for name, value in truth.items():
         if value.dtype.kind != "f":
@@ -214,7 +241,7 @@ def rounding_tolerance(
             off = np.nan_to_num(np.stack([np.abs(r[name] - value) for r in runs]))
             spread = np.mean(off**2, axis=0)
             sigma = np.sqrt(spread + (np.mean(spread) if spread.size else 0.0))
-            last = ulp(value, "fp16" if _is_half(nearest[name]) else "fp32")
+            last = ulp(value, "fp16" if _is_half(once[name]) else "fp32")
             limits[name] = np.maximum(sigmas * sigma, 2.0 * off[0]) + last
     return truth, limits
 

@@ -54,10 +54,11 @@ class AneBackend final : public Backend {
 
   KernelPtr compile(mil::ProgramPtr program, const WeightSet& weights,
                     const CompileOptions& options) override {
-    if (options.numerics == Numerics::kFp32) {
+    if (options.numerics == Numerics::kFp32 || options.numerics == Numerics::kBf16) {
+      const std::string name = options.numerics == Numerics::kFp32 ? "fp32" : "bf16";
       throw Error(ErrorCode::kUnsupported,
-                  "compile: expected numerics the device has, got \"fp32\"",
-                  "the engine computes in half precision; numerics=\"fp32\" is the host's");
+                  "compile: expected numerics the device has, got \"" + name + "\"",
+                  "the engine computes in half precision; numerics=\"" + name + "\" is the host's");
     }
     const std::string function = pick_function(*program, options.function).name;
     KernelSource source{framework_, nullptr, "", options, realtime_};

@@ -20,7 +20,8 @@ namespace milane {
 
 // fp16: every fp16 result is rounded to half. fp32: fp16 tensors are held as fp32 and never
 // rounded, to locate drift. ane: fp16 plus the published quirks of the device that `quirks` names.
-enum class Numerics : std::uint8_t { kFp16, kFp32, kAne };
+// bf16: fp16, but operands of products with constant weights are rounded to bf16 first.
+enum class Numerics : std::uint8_t { kFp16, kFp32, kAne, kBf16 };
 
 // How the device is handed a program (ane_facts B.1, B.3). memory: the in-memory model. client: the
 // files in a directory of ours, through the client. package: the client over a .mlmodelc.

@@ -116,6 +116,8 @@ void bind_core(py::module_& m) {
       "cpu_isa", [] { return std::string(isa_name(cpu_isa())); },
       "Return the instruction set the host engine uses, such as \"x86-64-v3\".\n\n"
       "The environment variable MILANE_ISA (v2, v3) lowers it when set before the first use.");
+  m.def("cpu_has_bf16", &cpu_has_bf16,
+        "Return whether numerics=\"bf16\" runs here: AVX512-BF16, not lowered by MILANE_ISA.");
   m.def("num_threads", &host::num_threads,
         "Return how many threads an evaluation may use, the caller included.");
   m.def("set_num_threads", &host::set_num_threads, py::arg("n"),

@@ -38,6 +38,15 @@ void bind_limits(py::module_& m) {
       py::arg("steps"),
       "Do float32 multiply-adds in registers on all threads; return how many operations.");
   l.def(
+      "bf16_dots",
+      [](std::int64_t steps) {
+        const py::gil_scoped_release release;
+        return host::run_bf16_dots(steps);
+      },
+      py::arg("steps"),
+      "Do bf16 dot products in registers on all threads; return how many operations, or 0 where\n"
+      "there are none.");
+  l.def(
       "read",
       [](const Bytes& source) {
         const std::size_t bytes = whole(source);

@@ -16,8 +16,9 @@ Numerics numerics_of(const std::string& name) {
   if (name == "fp16") return Numerics::kFp16;
   if (name == "fp32") return Numerics::kFp32;
   if (name == "ane") return Numerics::kAne;
+  if (name == "bf16") return Numerics::kBf16;
   throw Error(ErrorCode::kInvalidArgument,
-              "numerics: expected \"fp16\", \"fp32\" or \"ane\", got \"" + name + "\"");
+              "numerics: expected \"fp16\", \"fp32\", \"ane\" or \"bf16\", got \"" + name + "\"");
 }
 
 QuirkSet quirks_of(const std::vector<std::string>& names) {

@@ -41,6 +41,14 @@ Isa cpu_isa() {
   return isa;
 }
 
+bool cpu_has_bf16() {
+#if defined(__x86_64__)
+  return cpu_isa() == Isa::kV4 && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 std::string_view isa_name(Isa isa) {
   switch (isa) {
     case Isa::kV2:

@@ -13,5 +13,7 @@ enum class Isa { kV2, kV3, kV4, kNeon };
 // call.
 Isa cpu_isa();
 std::string_view isa_name(Isa isa);
+// Whether it also has AVX512-BF16, which only numerics "bf16" uses; never with a lowered set.
+bool cpu_has_bf16();
 
 }  // namespace milane

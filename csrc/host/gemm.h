@@ -33,7 +33,8 @@ struct OutputRef {
   bool add = false;  // to what is there; floats only
 };
 
-// Packed rows, [ceil(rows/16)][depth][16] in their own element type; missing rows are zero.
+// Packed rows, [ceil(rows/16)][depth][16] in their own element type; missing rows are zero. Those
+// of bf16 are in pairs (gemm_bf16.h).
 struct PackedView {
   DType dtype = DType::kFp16;
   std::byte* data = nullptr;

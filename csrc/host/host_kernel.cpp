@@ -6,6 +6,7 @@
 
 #include "backend/compiling.h"
 #include "core/aligned.h"
+#include "core/cpu.h"
 #include "core/error.h"
 
 namespace milane::host {
@@ -256,6 +257,15 @@ KernelPtr make_host_kernel(mil::ProgramPtr program, const WeightSet& weights,
 
 KernelPtr compile_host_kernel(mil::ProgramPtr program, const WeightSet& weights,
                               const CompileOptions& options) {
+  if (options.numerics == Numerics::kBf16 && !cpu_has_bf16()) {
+    Error e(
+        ErrorCode::kUnsupported,
+        "compile: expected a CPU with AVX512-BF16 for numerics \"bf16\", got " +
+            std::string(isa_name(cpu_isa())) + " without it",
+        "numerics=\"fp16\" runs everywhere; milane.cpu_has_bf16() tells, and MILANE_ISA=v2 or v3 "
+        "switches it off");
+    throw e.during("compile");
+  }
   std::string how;
   return make_host_kernel(std::move(program), weights, options, &how);
 }

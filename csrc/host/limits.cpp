@@ -2,6 +2,7 @@
 
 #include <atomic>
 
+#include "host/kernels/bf16.h"
 #include "host/kernels/by_isa.h"
 #include "host/parallel.h"
 
@@ -26,21 +27,32 @@ void over_parts(std::size_t bytes, Body body) {
   });
 }
 
-}  // namespace
+using Steps = std::int64_t (*)(std::int64_t, float*);
 
-std::int64_t run_multiply_adds(std::int64_t steps) {
-  const LimitLoops& own = *limit_loops();
+// All threads do `steps` steps; the operations of all.
+std::int64_t run_steps(Steps loop, std::int64_t steps) {
   const std::int64_t share = (steps + kShares - 1) / kShares;
   std::atomic<std::int64_t> operations{0};
   std::atomic<float> kept{0};
   parallel_for(kShares * num_threads(), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       float value = 0;
-      operations.fetch_add(own.multiply_add(share, &value) * share);
+      operations.fetch_add(loop(share, &value) * share);
       kept.store(value, std::memory_order_relaxed);
     }
   });
   return operations.load();
+}
+
+}  // namespace
+
+std::int64_t run_multiply_adds(std::int64_t steps) {
+  return run_steps(limit_loops()->multiply_add, steps);
+}
+
+std::int64_t run_bf16_dots(std::int64_t steps) {
+  const Bf16Kernels* const own = bf16_kernels();
+  return own == nullptr ? 0 : run_steps(own->dots, steps);
 }
 
 std::uint32_t run_read(const void* src, std::size_t bytes) {

@@ -20,6 +20,8 @@ struct LimitLoops {
 
 // Floating-point operations done by `steps` steps on each thread.
 std::int64_t run_multiply_adds(std::int64_t steps);
+// The same of bf16 dot products; 0 where bf16_kernels() has none.
+std::int64_t run_bf16_dots(std::int64_t steps);
 // Reads all bytes, a multiple of 256; returns a checksum, so that the reads are not left out.
 std::uint32_t run_read(const void* src, std::size_t bytes);
 // Copies all bytes, a multiple of 256.

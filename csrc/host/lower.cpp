@@ -347,7 +347,7 @@ class Lowering {
       for (ValueId id : ids) all_constant = all_constant && (shape_only || graph_.at(id).constant);
     }
     node.outputs = operands(outs);
-    OpSite site(args, node.inputs, node.outputs, &baking_);
+    OpSite site(args, node.inputs, node.outputs, &baking_, options_.numerics == Numerics::kBf16);
     prepare(op, site, node);
     std::size_t bytes = 0;
     for (const Operand& o : node.outputs) bytes += o.bytes();

@@ -70,8 +70,12 @@ class OpSite {
  public:
   OpSite(const mil::OpArgs& arguments,
          std::vector<std::pair<std::string_view, std::vector<Operand>>> ins,
-         std::vector<Operand> outs, Baking* baking = nullptr)
-      : args(arguments), inputs_(std::move(ins)), outputs_(std::move(outs)), baking_(baking) {}
+         std::vector<Operand> outs, Baking* baking = nullptr, bool bf16_products = false)
+      : args(arguments),
+        inputs_(std::move(ins)),
+        outputs_(std::move(outs)),
+        baking_(baking),
+        bf16_products_(bf16_products) {}
 
   const mil::OpArgs&
       args;  // constants, axes, strings: args.integer("axis"), args.boolean("keep_dims")
@@ -96,6 +100,8 @@ class OpSite {
   std::size_t scratch_bytes() const { return scratch_bytes_; }
   // What keeps packed constants for later compiles; null where nothing does (baking.h).
   Baking* baking() const { return baking_; }
+  // numerics "bf16": products of fp16 operands with constant weights are those of gemm_bf16.h.
+  bool bf16_products() const { return bf16_products_; }
 
  private:
   const std::vector<Operand>& find(std::string_view name) const {
@@ -109,6 +115,7 @@ class OpSite {
   std::vector<std::pair<std::string_view, std::vector<Operand>>> inputs_;
   std::vector<Operand> outputs_;
   Baking* baking_;
+  bool bf16_products_;
   std::size_t scratch_bytes_ = 0;
 };
 

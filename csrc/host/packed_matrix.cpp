@@ -38,6 +38,7 @@ void pack_panel(const PackedView& to, const MatrixRef& from, std::int64_t k0, st
 }  // namespace
 
 std::size_t packed_bytes_of(DType dtype, std::int64_t rows, std::int64_t depth) {
+  if (dtype == DType::kBf16) depth += depth % 2;
   return static_cast<std::size_t>(((rows + kPanel - 1) / kPanel * kPanel) * depth) *
          dtype_size(dtype);
 }

@@ -15,7 +15,7 @@ from ._core import mil as _mil
 from .errors import InvalidArgumentError
 from .mil.program import DEFAULT_WEIGHT_PATH, MILProgram
 
-Numerics = Literal["fp16", "fp32", "ane"]
+Numerics = Literal["fp16", "fp32", "ane", "bf16"]
 Source = str | bytes | os.PathLike[str] | _mil.Program | MILProgram
 
 
@@ -74,7 +74,9 @@ class CompileOptions:
         perf_stats_mask: which counters the device is asked for.
         function: the function to compile; default ``main``, or the only one.
         numerics: ``"fp16"`` rounds every half result; ``"fp32"`` keeps half tensors as float32, to
-            locate drift; ``"ane"`` adds the published quirks of the device (host backend).
+            locate drift; ``"ane"`` adds the published quirks of the device; ``"bf16"`` rounds the
+            operands of products with constant weights to bf16, for speed, where
+            :func:`milane.cpu_has_bf16` (all but the first: host backend).
         quirks: the rules ``numerics="ane"`` applies, by name (:func:`milane.quirk_rules`);
             default: all that are reported for every chip.
         shapes: shapes of flexible inputs by name; default: the program's own defaults.

@@ -6,13 +6,12 @@
 namespace milane::host::MILANE_ISA {
 namespace {
 
-// Chains of dependent multiply-adds: latency times units, and as many registers as there are.
-#if defined(MILANE_ISA_v4)
-constexpr int kChains = 24;
-#elif defined(__x86_64__)
+// Chains of dependent multiply-adds: at least latency times units, fewer than there are registers,
+// and no more than MILANE_UNROLL unrolls, or they are kept in memory.
+#if defined(__x86_64__) && !defined(MILANE_ISA_v4)
 constexpr int kChains = 12;
 #else
-constexpr int kChains = 24;
+constexpr int kChains = 16;
 #endif
 
 constexpr int kUnrolled = 8;  // registers in one step of a read or a copy

@@ -1,6 +1,7 @@
 // conv: depthwise by windows over one plane, everything else as packed weights times taps.
 #include <algorithm>
 
+#include "host/ops/bf16_product.h"
 #include "host/ops/operands.h"
 #include "host/ops/window.h"
 
@@ -43,6 +44,11 @@ ConvArgs parse(OpSite& site) {
   return a;
 }
 
+bool is_pointwise(const TapConv& c) {
+  return c.taps.size() == 1 && c.taps[0] == Spatial{0, 0, 0} && c.in == c.out &&
+         volume(c.step) == 1;
+}
+
 TapConv tap_conv(const ConvArgs& a) {
   TapConv c;
   c.batch = a.x.dims[0];
@@ -61,7 +67,7 @@ TapConv tap_conv(const ConvArgs& a) {
     }
   }
   // A pointwise kernel does not see rows: one long row packs faster.
-  if (c.taps.size() == 1 && c.taps[0] == Spatial{0, 0, 0} && c.in == c.out && volume(c.step) == 1) {
+  if (is_pointwise(c)) {
     c.in = c.out = {1, 1, volume(c.in)};
   }
   return c;
@@ -86,6 +92,13 @@ RunFn op_conv(OpSite& site) {
   if (a.groups > 1 && a.groups == a.x.dims[1]) return depthwise(site, a);
 
   const TapConv conv = tap_conv(a);
+  if (is_pointwise(conv) && conv.groups == 1) {
+    const std::int64_t n = volume(conv.out);
+    const Bf16Product product{
+        a.weight,   a.x, conv.out_channels, conv.in_channels, n, conv.in_channels, 1, 1, n,
+        conv.batch, true};
+    if (auto run = bf16_product(site, product, a.bias)) return run;
+  }
   const std::int64_t taps = static_cast<std::int64_t>(conv.taps.size());
   WeightLayout layout{
       conv.out_channels * conv.in_channels * taps, conv.in_channels * taps, taps, {}};

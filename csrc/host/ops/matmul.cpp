@@ -1,8 +1,10 @@
 // linear and matmul: packed constant weights where there are any.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "host/baking.h"
+#include "host/ops/bf16_product.h"
 #include "host/ops/operands.h"
 
 namespace milane::host {
@@ -59,14 +61,15 @@ Dims batch_strides(const Dims& dims, std::size_t batch_rank) {
   return out;
 }
 
-struct IntegerStrides {
+// Of x as [m, k] and y as [k, n], in elements.
+struct FactorStrides {
   std::int64_t x_row, x_column, y_row, y_column;
 };
 
 // out[batch, m, n] = x[batch, m, k] y[batch, k, n] in int32, wrapping; index arithmetic of
 // programs, never large.
 RunFn integer_matmul(const BatchedMatmul& op, const Operand& x, const Operand& y,
-                     const Operand& out, const IntegerStrides& s) {
+                     const Operand& out, const FactorStrides& s) {
   return [=](const Exec& e) {
     const auto [m, n, k] = std::array{op.shape.m, op.shape.n, op.shape.k};
     for (std::int64_t b = 0; b < element_count(op.batch); ++b) {
@@ -93,6 +96,22 @@ std::int64_t batch_count(const Dims& dims) {
   return element_count(Dims(dims.begin(), dims.end() - 2));
 }
 
+// A matmul with one constant matrix under numerics "bf16"; nothing where it is none.
+RunFn bf16_matmul(OpSite& site, const MatmulShape& s, const FactorStrides& f) {
+  const Operand x = site.in("x"), y = site.in("y");
+  if (x.dims.size() < 2 || y.dims.size() < 2) return {};
+  const bool left = !y.is_constant();
+  if (batch_count((left ? x : y).dims) != 1) return {};
+  if (left) {
+    return bf16_product(site, {x, y, s.m, s.k, s.n, f.x_row, f.x_column, f.y_column, f.y_row,
+                               batch_count(y.dims), true});
+  }
+  std::int64_t vectors = s.m, images = batch_count(x.dims);
+  if (f.x_row == s.k && f.x_column == 1) vectors *= std::exchange(images, 1);  // dense rows
+  return bf16_product(
+      site, {y, x, s.n, s.k, vectors, f.y_column, f.y_row, f.x_row, f.x_column, images, false});
+}
+
 }  // namespace
 
 RunFn op_linear(OpSite& site) {
@@ -101,6 +120,7 @@ RunFn op_linear(OpSite& site) {
   const std::int64_t n = weight.dims[0], k = weight.dims[1];
   const std::int64_t b =
       k == 0 ? element_count(site.out().dims) / std::max<std::int64_t>(n, 1) : x.count() / k;
+  if (auto run = bf16_product(site, {weight, x, n, k, b, k, 1, k, 1}, bias)) return run;
   PackedOperand w(site, weight, k, 1, n, k);
   return packed_product(site, x, std::move(w), FloatValues(site, bias), b, k, 1);
 }
@@ -117,6 +137,7 @@ RunFn op_matmul(OpSite& site) {
   const std::int64_t x_row = tx ? 1 : k, x_column = tx ? m : 1;
   const std::int64_t y_row = ty ? 1 : n, y_column = ty ? k : 1;  // of y as [k, n]
 
+  if (auto run = bf16_matmul(site, {m, n, k}, {x_row, x_column, y_row, y_column})) return run;
   if (x.dtype != DType::kInt32 && y.is_constant() && batch_count(yd) == 1 &&
       (!tx || batch_count(xd) == 1)) {
     PackedOperand w(site, y, y_column, y_row, n, k);

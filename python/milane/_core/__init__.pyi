@@ -23,6 +23,9 @@ def row_stride_for(width: int, elem_size: int) -> int:
 def cpu_isa() -> str:
     """Return the instruction set the host engine uses; ``MILANE_ISA`` lowers it before import."""
 
+def cpu_has_bf16() -> bool:
+    """Return whether ``numerics="bf16"`` runs here: AVX512-BF16, not lowered by ``MILANE_ISA``."""
+
 def num_threads() -> int:
     """Return how many threads an evaluation may use, the caller included."""
 

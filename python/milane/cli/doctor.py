@@ -44,6 +44,9 @@ def _doctor(args: argparse.Namespace) -> int:
     info, report = milane.probe(), _core.inspect_framework()
     device = {name: getattr(info, name) for name in _DEVICE_FIELDS}
     out.table("machine", ("what", "value"), [(n, str(v)) for n, v in device.items()])
+    host = {name: getattr(milane, name)() for name in _HOST_FUNCTIONS}
+    out.text()
+    out.table("host engine", ("what", "value"), [(n, str(v)) for n, v in host.items()])
     out.text()
     out.text(f"framework: {report.path}")
     if report.error:
@@ -68,6 +71,7 @@ def _doctor(args: argparse.Namespace) -> int:
     out.json(
         {
             "device": device,
+            "host": host,
             "framework": {
                 "path": report.path,
                 "error": report.error,
@@ -83,6 +87,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 _DEVICE_FIELDS = ("has_ane", "num_cores", "architecture", "product", "build_version", "is_vm")
+_HOST_FUNCTIONS = ("cpu_isa", "cpu_has_bf16", "num_threads")
 _ROW_FIELDS = ("cls", "selector", "encoding", "found", "required", "seen", "users", "absent")
 
 

@@ -33,9 +33,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--numerics",
-        choices=("fp16", "fp32", "ane"),
+        choices=("fp16", "fp32", "ane", "bf16"),
         default="fp16",
-        help="IEEE half (default), no half at all, or half with the quirks of the device",
+        help="IEEE half (default), no half at all, half with the quirks of the device, or half "
+        "with faster products of bf16",
     )
 
 
