@@ -175,6 +175,80 @@ def test_rms_norm_in_one_step_keeps_every_bit(
     check(build, step, [0.01, 1.0, 300.0], numerics=numerics)
 
 
+@dataclass(frozen=True)
+class MaxFirst:
+    """A norm that divides by the largest element first: its shape, and how it is written."""
+
+    shape: tuple[int, ...] = (1, 77, 1, 37)
+    axis: int = 1
+    mean: bool = True
+    square: bool = False  # instead of a product with itself
+    shares_eps: bool = True  # epsilon relative to the largest; else as it is
+    weight: str = "constant"  # "input" or ""
+
+    def graph(self) -> Graph:
+        graph = Graph()
+        x = graph.input("a_x", self.shape)
+        along = [1] * len(self.shape)
+        along[self.axis] = self.shape[self.axis]
+        largest = ops.reduce_max(ops.abs(x), axes=[self.axis], keep_dims=True)
+        largest = ops.maximum(largest, np.float16(2e-4))
+        small = ops.real_div(x, largest)
+        squares = ops.square(small) if self.square else ops.mul(small, small)
+        reduce = ops.reduce_mean if self.mean else ops.reduce_sum
+        found = reduce(squares, axes=[self.axis], keep_dims=True)
+        if self.shares_eps:
+            eps = ops.real_div(np.float16(3e-3), largest)
+            found = ops.add(found, ops.mul(eps, eps))
+        else:
+            found = ops.add(found, np.float16(1e-5))
+        y = ops.mul(small, ops.pow(found, np.float16(-0.5)))
+        if self.weight == "constant":
+            y = ops.mul(y, graph.weight("w", tuple(along), data=values(tuple(along), 1, 3)))
+        elif self.weight:
+            y = ops.mul(graph.input("b_w", tuple(along)), y)
+        graph.output("out", y)
+        return graph
+
+    def step(self) -> str:
+        middle = "real_div+mul+add" if self.shares_eps else "add"
+        inner = [
+            *("abs", "reduce_max", "maximum", "real_div", "square" if self.square else "mul"),
+            *("reduce_mean" if self.mean else "reduce_sum", middle, "pow", "mul"),
+        ]
+        return "+".join([*inner, *["mul"] * bool(self.weight)])
+
+
+NORMS = {
+    "columns": MaxFirst(),
+    "many columns": MaxFirst((2, 130, 1, 300), weight="input"),
+    "a single column": MaxFirst((1, 768, 1, 1)),
+    "a long single column": MaxFirst((1, 2500, 1, 1), weight="input"),
+    "rows": MaxFirst((3, 5, 70), axis=2, weight=""),
+    "the middle": MaxFirst((3, 50, 7), mean=False, square=True, shares_eps=False),
+}
+
+
+@pytest.mark.parametrize("numerics", ["fp16", "fp32"])
+@pytest.mark.parametrize("form", NORMS.values(), ids=NORMS)
+def test_a_norm_that_divides_by_the_largest_keeps_every_bit(form: MaxFirst, numerics: str) -> None:
+    """Also of columns of zeros, whose largest element is the least one allowed."""
+    check(form.graph, form.step(), [0.0, 0.01, 1.0, 300.0, 12000.0], numerics=numerics)
+
+
+def test_a_norm_whose_factor_is_returned_stays_apart() -> None:
+    graph = Graph()
+    x = graph.input("x", (1, 20, 1, 4))
+    largest = ops.reduce_max(ops.abs(x), axes=[1], keep_dims=True)
+    small = ops.real_div(x, largest)
+    factor = ops.pow(ops.reduce_mean(ops.mul(small, small), axes=[1], keep_dims=True), -0.5)
+    graph.output("factor", factor)
+    graph.output("out", ops.mul(small, factor))
+    with milane.open("host") as runtime:
+        kernel = runtime.compile(graph.program())
+        assert "reduce_max" in steps(kernel)
+
+
 def test_a_result_that_something_else_reads_is_made() -> None:
     """Weights of an attention that are returned: the group stays apart."""
     graph = Graph()

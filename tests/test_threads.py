@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -270,3 +272,43 @@ def test_evaluations_pools_futures_weight_writes_and_closes_mix(opened: milane.R
     in_threads(jobs, timeout=seconds + 120)
     pool.close()
     dynamic.close()
+
+
+HELD_UP = """
+import multiprocessing, os, numpy as np, milane
+from milane.graph import Graph, ops
+
+def spin():
+    while os.getppid() == parent:
+        pass
+
+parent = os.getpid()
+milane.set_num_threads(2)
+w = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float16)
+graph = Graph()
+graph.output("y", ops.linear(graph.input("x", w.shape), graph.weight("w", w.shape, data=w)))
+kernel = graph.compile(milane.open("host"))
+kernel.inputs["x"].surface.write(w)
+kernel.eval()
+expected = np.array(kernel.outputs["y"].array)
+busy = multiprocessing.get_context("fork").Process(target=spin, daemon=True)
+busy.start()
+workers = [int(t) for t in os.listdir("/proc/self/task") if int(t) != parent]
+for thread in [*workers, busy.pid]:
+    os.sched_setaffinity(thread, {min(os.sched_getaffinity(0))})
+for _ in range(300):
+    kernel.outputs["y"].array[...] = 0
+    kernel.eval()
+    assert np.array_equal(kernel.outputs["y"].array, expected)
+print(len(workers) > 0)
+busy.terminate()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pins single threads to a CPU")
+def test_a_worker_that_shares_its_cpu_changes_no_result() -> None:
+    """The caller then takes its work back to one thread for a while; see csrc/host/parallel.cpp."""
+    done = subprocess.run(
+        [sys.executable, "-c", HELD_UP], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr

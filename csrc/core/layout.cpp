@@ -108,8 +108,54 @@ std::size_t TensorLayout::row_offset(std::int64_t i) const {
   return static_cast<std::size_t>(offset);
 }
 
+namespace {
+
+// Whether all rows lie one stride apart, whatever the plane.
+bool rows_are_even(const TensorLayout& layout) {
+  const std::vector<std::int64_t>& shape = layout.shape();
+  std::int64_t next = static_cast<std::int64_t>(layout.row_stride()) * layout.height();
+  for (std::size_t axis = shape.size(); axis-- > 0;) {
+    if (axis + 2 >= shape.size() || shape[axis] == 1) continue;
+    if (layout.strides()[axis] != next) return false;
+    next *= shape[axis];
+  }
+  return true;
+}
+
+// `count` pieces of kBytes, or of `bytes`; a call for each short row costs more than the row.
+template <std::size_t kBytes>
+void copy_pieces(std::byte* to, std::size_t to_step, const std::byte* from, std::size_t from_step,
+                 std::int64_t count, std::size_t bytes = kBytes) {
+  for (std::int64_t i = 0; i < count; ++i, to += to_step, from += from_step)
+    std::memcpy(to, from, kBytes != 0 ? kBytes : bytes);
+}
+
+void copy_pieces_of(std::size_t bytes, std::byte* to, std::size_t to_step, const std::byte* from,
+                    std::size_t from_step, std::int64_t count) {
+  switch (bytes) {
+    case 2:
+      return copy_pieces<2>(to, to_step, from, from_step, count);
+    case 4:
+      return copy_pieces<4>(to, to_step, from, from_step, count);
+    case 8:
+      return copy_pieces<8>(to, to_step, from, from_step, count);
+    case 16:
+      return copy_pieces<16>(to, to_step, from, from_step, count);
+    case 32:
+      return copy_pieces<32>(to, to_step, from, from_step, count);
+    default:
+      return copy_pieces<0>(to, to_step, from, from_step, count, bytes);
+  }
+}
+
+}  // namespace
+
 void copy_rows_from_dense(const TensorLayout& layout, std::byte* surface, const std::byte* dense) {
   const std::size_t elem = layout.elem_size();
+  if (!layout.is_packed() && rows_are_even(layout)) {
+    const std::size_t row = static_cast<std::size_t>(layout.width()) * elem;
+    return copy_pieces_of(row, surface, layout.row_stride(), dense, row, layout.rows());
+  }
   for_each_run(layout, [=](std::size_t offset, std::int64_t first, std::int64_t count) {
     std::memcpy(surface + offset, dense + static_cast<std::size_t>(first) * elem,
                 static_cast<std::size_t>(count) * elem);
@@ -118,6 +164,10 @@ void copy_rows_from_dense(const TensorLayout& layout, std::byte* surface, const 
 
 void copy_rows_to_dense(const TensorLayout& layout, const std::byte* surface, std::byte* dense) {
   const std::size_t elem = layout.elem_size();
+  if (!layout.is_packed() && rows_are_even(layout)) {
+    const std::size_t row = static_cast<std::size_t>(layout.width()) * elem;
+    return copy_pieces_of(row, dense, row, surface, layout.row_stride(), layout.rows());
+  }
   for_each_run(layout, [=](std::size_t offset, std::int64_t first, std::int64_t count) {
     std::memcpy(dense + static_cast<std::size_t>(first) * elem, surface + offset,
                 static_cast<std::size_t>(count) * elem);

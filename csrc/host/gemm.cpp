@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstring>
 
+#include "host/gemv.h"
+
 namespace milane::host {
 namespace {
 
@@ -13,10 +15,6 @@ constexpr std::int64_t kDepthBlock = 256;
 constexpr std::int64_t kGroup = 256;
 // The operand that all tasks share is packed in pieces of about this many floats.
 constexpr std::int64_t kSharedFloats = std::int64_t{1} << 21;
-// Up to this many columns a product is bound by memory: stream the packed rows once.
-constexpr std::int64_t kFewColumns = 4;
-// Below this many multiply-adds, waking other threads costs more than it brings.
-constexpr std::int64_t kSmallProduct = 1 << 17;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
@@ -176,86 +174,6 @@ void run_shared_a(const Product& p, const Workspace& ws) {
   }
 }
 
-// y[16] of every vector x[count][k] with panel `index` of w.
-void panel_times_vectors(const PackedView& w, std::int64_t index, const float* x,
-                         std::int64_t count, float* y) {
-  const Kernels& kernel = kernels();
-  std::memset(y, 0, static_cast<std::size_t>(count * kPanel) * sizeof(float));
-  // With several vectors a piece of the panel is reused while it is in the first-level cache.
-  const std::int64_t step = count == 1 ? w.depth : 2 * kDepthBlock;
-  for (std::int64_t k0 = 0; k0 < w.depth; k0 += step) {
-    const std::int64_t depth = std::min(step, w.depth - k0);
-    const std::int64_t at = (index * w.depth + k0) * kPanel;
-    for (std::int64_t j = 0; j < count; ++j) {
-      const float* v = x + j * w.depth + k0;
-      if (w.dtype == DType::kFp16) {
-        kernel.gemv_panel_half(reinterpret_cast<const Half*>(w.data) + at, v, depth,
-                               y + j * kPanel);
-      } else {
-        kernel.gemv_panel_float(reinterpret_cast<const float*>(w.data) + at, v, depth,
-                                y + j * kPanel);
-      }
-    }
-  }
-}
-
-// x[count][k] floats times packed rows. The result is C(count x rows), or C(rows x count) when
-// `transposed`.
-void run_vectors(const PackedView& w, const float* x, std::int64_t count, const OutputRef& c,
-                 bool transposed, int slots) {
-  const std::int64_t panels = ceil_div(w.rows, kPanel);
-  const std::int64_t grain = std::max<std::int64_t>(
-      1, kSmallProduct / (kPanel * std::max<std::int64_t>(w.depth, 1) * count));
-  const auto body = [&](std::int64_t begin, std::int64_t end) {
-    alignas(64) float y[kFewColumns * kPanel];
-    alignas(64) float turned[kFewColumns * kPanel];
-    for (std::int64_t p = begin; p < end; ++p) {
-      panel_times_vectors(w, p, x, count, y);
-      const std::int64_t rows = std::min(kPanel, w.rows - p * kPanel);
-      if (!transposed) {
-        store_tile(c, 0, p * kPanel, y, kPanel, count, rows);
-        continue;
-      }
-      for (std::int64_t i = 0; i < rows; ++i) {
-        for (std::int64_t j = 0; j < count; ++j) turned[i * count + j] = y[j * kPanel + i];
-      }
-      store_tile(c, p * kPanel, 0, turned, count, rows, count);
-    }
-  };
-  if (slots == 1) return body(0, panels);
-  parallel_for(panels, grain, body);
-}
-
-// Few rows of a dynamic product: the other operand passes once, in panels of 16 columns.
-void few_rows_task(const MatmulShape& s, const float* x, const MatrixRef& b, const OutputRef& c,
-                   std::int64_t column, float* scratch) {
-  alignas(64) float y[kFewColumns * kPanel] = {};
-  const std::int64_t columns = std::min(kPanel, s.n - column);
-  for (std::int64_t k0 = 0; k0 < s.k; k0 += kDepthBlock) {
-    const std::int64_t depth = std::min(kDepthBlock, s.k - k0);
-    if (columns < kPanel) std::memset(scratch, 0, kDepthBlock * kPanel * sizeof(float));
-    pack_tile(b.dtype, scratch, kPanel, element(b, k0, column), b.column_stride, b.row_stride,
-              columns, depth);
-    for (std::int64_t i = 0; i < s.m; ++i) {
-      kernels().gemv_panel_float(scratch, x + i * s.k + k0, depth, y + i * kPanel);
-    }
-  }
-  store_tile(c, 0, column, y, kPanel, s.m, columns);
-}
-
-void run_few_rows(const MatmulShape& s, const MatrixRef& a, const MatrixRef& b, const OutputRef& c,
-                  const Workspace& ws) {
-  float* const x = reinterpret_cast<float*>(ws.data);
-  float* const scratch = x + round_up(s.m * s.k, kPanel);
-  for (std::int64_t i = 0; i < s.m; ++i) {
-    pack_tile(a.dtype, x + i * s.k, s.k, element(a, i, 0), a.column_stride, 0, s.k, 1);
-  }
-  const int slots = slots_for(s.m, s.n, s.k, ws.slots);
-  run_slots(slots, ceil_div(s.n, kPanel), [&](int slot, std::int64_t task) {
-    few_rows_task(s, x, b, c, task * kPanel, scratch + slot * kDepthBlock * kPanel);
-  });
-}
-
 // Packing all of A once per group of columns, or all of B once per group of rows.
 bool prefers_shared_a(const MatmulShape& s) {
   return s.m + s.n * ceil_div(s.m, kGroup) < s.n + s.m * ceil_div(s.n, kGroup);
@@ -309,9 +227,9 @@ void run_slots(int slots, std::int64_t tasks, FunctionRef<void(int, std::int64_t
 
 void matmul_packed_rows(const PackedView& a, std::int64_t n, PackFn columns, const OutputRef& c,
                         const Workspace& ws) {
-  if (n <= kFewColumns) {
-    float* const x = reinterpret_cast<float*>(ws.data);  // [n][k]
-    for (std::int64_t j = 0; j < n; ++j) columns(x + j * a.depth, 1, 0, a.depth, j, 1);
+  if (n <= most_vectors()) {
+    float* const x = reinterpret_cast<float*>(ws.data);  // [k][n]
+    columns(x, n, 0, a.depth, 0, n);
     return run_vectors(a, x, n, c, true, ws.slots);
   }
   const auto rows = [&](float* panel, std::int64_t pitch, std::int64_t k0, std::int64_t depth,
@@ -322,18 +240,15 @@ void matmul_packed_rows(const PackedView& a, std::int64_t n, PackFn columns, con
 }
 
 std::size_t matmul_packed_rows_bytes(std::int64_t, std::int64_t n, std::int64_t k, int slots) {
-  return shared_b_bytes(std::max(n, kFewColumns), k, slots);
+  return shared_b_bytes(n, k, slots);
 }
 
 void linear_packed(const MatrixRef& x, std::int64_t b, const PackedView& w, const OutputRef& c,
                    const Workspace& ws) {
-  if (b <= kFewColumns) {
-    float* const rows = reinterpret_cast<float*>(ws.data);  // [b][k]
-    for (std::int64_t i = 0; i < b; ++i) {
-      pack_tile(x.dtype, rows + i * w.depth, w.depth, element(x, i, 0), x.column_stride, 0, w.depth,
-                1);
-    }
-    return run_vectors(w, rows, b, c, false, ws.slots);
+  if (b <= most_vectors()) {
+    float* const columns = reinterpret_cast<float*>(ws.data);  // [k][b]
+    pack_tile(x.dtype, columns, b, element(x, 0, 0), x.row_stride, x.column_stride, b, w.depth);
+    return run_vectors(w, columns, b, c, false, ws.slots);
   }
   const auto a = [&](float* panel, std::int64_t pitch, std::int64_t k0, std::int64_t depth,
                      std::int64_t first, std::int64_t count) {
@@ -351,7 +266,7 @@ std::size_t linear_packed_bytes(std::int64_t b, std::int64_t, std::int64_t k, in
   return shared_a_bytes(b, k, slots);
 }
 
-bool is_tiled(const MatmulShape& s) { return s.m > kFewColumns && s.n > 1; }
+bool is_tiled(const MatmulShape& s) { return s.m > kFewRows && s.n > 1; }
 
 void matmul_dynamic(const MatmulShape& s, const MatrixRef& a, const MatrixRef& b,
                     const OutputRef& c, const Workspace& ws) {
@@ -362,7 +277,7 @@ void matmul_dynamic(const MatmulShape& s, const MatrixRef& a, const MatrixRef& b
     const MatrixRef right{a.dtype, a.data, a.column_stride, a.row_stride};
     return run_few_rows({1, s.m, s.k}, left, right, {c.dtype, c.data, s.m}, ws);
   }
-  if (s.m <= kFewColumns) return run_few_rows(s, a, b, c, ws);
+  if (s.m <= kFewRows) return run_few_rows(s, a, b, c, ws);
   const auto rows = [&](float* panel, std::int64_t pitch, std::int64_t k0, std::int64_t depth,
                         std::int64_t first, std::int64_t count) {
     pack_tile(a.dtype, panel, pitch, element(a, first, k0), a.row_stride, a.column_stride, count,
@@ -378,12 +293,9 @@ void matmul_dynamic(const MatmulShape& s, const MatrixRef& a, const MatrixRef& b
 }
 
 std::size_t matmul_dynamic_bytes(const MatmulShape& s, int slots) {
-  const auto few =
-      static_cast<std::size_t>(round_up(kFewColumns * s.k, kPanel) + slots * kDepthBlock * kPanel) *
-      sizeof(float);
   const std::size_t tiled =
       prefers_shared_a(s) ? shared_a_bytes(s.m, s.k, slots) : shared_b_bytes(s.n, s.k, slots);
-  return std::max(few, tiled);
+  return std::max(run_few_rows_bytes(s, slots), tiled);
 }
 
 void matmul_batched(const BatchedMatmul& op, const MatrixRef& a, const MatrixRef& b,

@@ -74,6 +74,9 @@ struct Workspace {
   int slots = 1;
 };
 
+// Below this many multiply-adds, waking other threads costs more than it brings.
+inline constexpr std::int64_t kSmallProduct = 1 << 17;
+
 // Calls body(slot, task) for each task, at most `slots` at a time, each slot by one thread.
 void run_slots(int slots, std::int64_t tasks, FunctionRef<void(int, std::int64_t)> body);
 

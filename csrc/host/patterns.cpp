@@ -12,65 +12,29 @@
 // * Transpose around attention: elements are read and written where the transposition would have
 //   taken them from or put them.
 // * RMSNorm (square, sum, elementwise, two products): squares are rounded and added row by row in
-//   the order of the reduction, and each product is rounded as its node rounds it.
+//   the order of the reduction, and each product is rounded as its node rounds it. Norms that
+//   divide by the largest element first have their rule, and its proof, in pattern_norm.cpp.
 #include "host/patterns.h"
 
 #include <algorithm>
 #include <optional>
-#include <unordered_map>
-#include <unordered_set>
 
 #include "host/ops/fused_attention.h"
 #include "host/ops/fused_norm.h"
-#include "host/ops/operands.h"
 #include "host/parallel.h"
+#include "host/pattern_graph.h"
 
 namespace milane::host {
 namespace {
-
-const Operand* argument(const Node& node, std::string_view name) {
-  for (const auto& [key, operands] : node.inputs) {
-    if (key == name && !operands.empty()) return &operands.front();
-  }
-  return nullptr;
-}
-
-// A constant argument; `fallback` where it is absent, nothing where it is no constant.
-template <class T>
-std::optional<std::vector<std::int64_t>> constant_list(const Node& node, std::string_view name,
-                                                       std::vector<std::int64_t> fallback) {
-  const Operand* const o = argument(node, name);
-  if (o == nullptr) return fallback;
-  if (!o->is_constant() || dtype_size(o->dtype) != sizeof(T)) return std::nullopt;
-  const T* const values = reinterpret_cast<const T*>(o->constant);
-  return std::vector<std::int64_t>(values, values + o->count());
-}
 
 bool is_flag(const Node& node, std::string_view name, bool value) {
   const auto list = constant_list<std::uint8_t>(node, name, {0});
   return list && list->size() == 1 && (list->front() != 0) == value;
 }
 
-std::optional<float> scalar_of(const Operand& o) {
-  if (!o.is_constant() || o.count() != 1 || !is_storage_float(o.dtype)) return std::nullopt;
-  float value;
-  to_floats(&value, o.dtype, o.constant, 1);
-  return value;
-}
-
-std::uint8_t& source(Micro& m, std::size_t i) { return i == 0 ? m.a : i == 1 ? m.b : m.c; }
-
-class Rules {
+class Rules : PatternGraph {
  public:
-  explicit Rules(Graph& graph) : graph_(graph), dead_(graph.nodes.size(), false) {
-    for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
-      for (const Operand& o : graph_.nodes[i].outputs) producer_[o.id] = i;
-      for (const auto& [name, operands] : graph_.nodes[i].inputs) {
-        for (const Operand& o : operands) readers_[graph_.root(o.id)].push_back(i);
-      }
-    }
-    for (const auto& [name, id] : graph_.outputs) returned_.insert(graph_.root(id));
-  }
+  explicit Rules(Graph& graph) : PatternGraph(graph) {}
 
   void run() {
     for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
@@ -79,48 +43,10 @@ class Rules {
       if (op == "softmax") attention(i);
       if (op == "reduce_sum" || op == "reduce_mean") norm(i);
     }
-    std::size_t next = 0;
-    std::erase_if(graph_.nodes, [&](const Node&) { return dead_[next++]; });
+    remove_dead();
   }
 
  private:
-  Node& node(std::size_t i) { return graph_.nodes[i]; }
-
-  // The node that makes the operand, if it has one result.
-  std::optional<std::size_t> maker(const Operand& o) const {
-    const auto it = producer_.find(graph_.root(o.id));
-    if (it == producer_.end() || dead_[it->second]) return std::nullopt;
-    if (graph_.nodes[it->second].outputs.size() != 1) return std::nullopt;
-    return it->second;
-  }
-
-  // The node that alone reads the node's result, and that once.
-  std::optional<std::size_t> only_reader(std::size_t i) const {
-    const ValueId id = graph_.nodes[i].outputs.front().id;
-    const auto it = readers_.find(id);
-    if (returned_.contains(id) || it == readers_.end() || it->second.size() != 1)
-      return std::nullopt;
-    if (dead_[it->second.front()]) return std::nullopt;
-    return it->second.front();
-  }
-
-  // Puts the step in place of the last of these nodes.
-  void replace(const std::vector<std::size_t>& group, Node fused) {
-    const std::size_t last = *std::max_element(group.begin(), group.end());
-    for (std::size_t i : group) dead_[i] = true;
-    dead_[last] = false;
-    fused.name = node(last).name;
-    fused.line = node(last).line;
-    for (const Operand& o : fused.outputs) producer_[graph_.root(o.id)] = last;
-    node(last) = std::move(fused);
-  }
-
-  std::string label(const std::vector<std::size_t>& group) {
-    std::string text;
-    for (std::size_t i : group) text += (text.empty() ? "" : "+") + node(i).op;
-    return text;
-  }
-
   // --- attention
 
   void attention(std::size_t softmax) {
@@ -454,16 +380,13 @@ class Rules {
     }
     return false;
   }
-
-  Graph& graph_;
-  std::vector<bool> dead_;
-  std::unordered_map<ValueId, std::size_t> producer_;
-  std::unordered_map<ValueId, std::vector<std::size_t>> readers_;
-  std::unordered_set<ValueId> returned_;
 };
 
 }  // namespace
 
-void apply_patterns(Graph& graph) { Rules(graph).run(); }
+void apply_patterns(Graph& graph) {
+  apply_max_first_norms(graph);
+  Rules(graph).run();
+}
 
 }  // namespace milane::host

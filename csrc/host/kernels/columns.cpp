@@ -46,6 +46,53 @@ MILANE_INLINE void squares_row(float* sum, const T* x, std::size_t n) {
   for (std::size_t j = 0; i + j < n; ++j) sum[i + j] += out[j];
 }
 
+// largest[n] <- x[n]
+template <class T>
+MILANE_INLINE void largest_row(float* largest, const T* x, std::size_t n) {
+  const auto size = [](Vec v) { return (Vec)((IntVec)v & 0x7FFFFFFF); };
+  std::size_t i = 0;
+  for (; i + kWidth <= n; i += kWidth)
+    store_vec(largest + i, maximum(load_vec(largest + i), size(load_vec(x + i))));
+  if (i == n) return;
+  T part[kWidth] = {};
+  float best[kWidth] = {};
+  for (std::size_t j = 0; i + j < n; ++j) {
+    part[j] = x[i + j];
+    best[j] = largest[i + j];
+  }
+  store_vec(best, maximum(load_vec(best), size(load_vec(part))));
+  for (std::size_t j = 0; i + j < n; ++j) largest[i + j] = best[j];
+}
+
+// y[n] and sum[n] <- x[n], divisor[n]
+template <class T>
+MILANE_INLINE void divide_row(T* y, float* sum, const T* x, const float* divisor, std::size_t n) {
+  constexpr bool kIsHalf = sizeof(T) == 2;
+  const auto ratio = [](Vec v, Vec d) { return kIsHalf ? round_half(v / d) : v / d; };
+  const auto square = [](Vec v) { return kIsHalf ? round_half(v * v) : v * v; };
+  std::size_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) {
+    const Vec v = ratio(load_vec(x + i), load_vec(divisor + i));
+    store_vec(y + i, v);
+    store_vec(sum + i, load_vec(sum + i) + square(v));
+  }
+  if (i == n) return;
+  T part[kWidth] = {}, out[kWidth];
+  float by[kWidth], squares[kWidth];
+  for (float& value : by) value = 1;
+  for (std::size_t j = 0; i + j < n; ++j) {
+    part[j] = x[i + j];
+    by[j] = divisor[i + j];
+  }
+  const Vec v = ratio(load_vec(part), load_vec(by));
+  store_vec(out, v);
+  store_vec(squares, square(v));
+  for (std::size_t j = 0; i + j < n; ++j) {
+    y[i + j] = out[j];
+    sum[i + j] += squares[j];
+  }
+}
+
 }  // namespace
 
 // s[keys][nr]
@@ -104,6 +151,27 @@ void add_squares_half(float* sum, const Half* x, std::int64_t stride, std::int64
 void add_squares_float(float* sum, const float* x, std::int64_t stride, std::int64_t rows,
                        std::size_t n) {
   for (std::int64_t r = 0; r < rows; ++r) squares_row(sum, x + r * stride, n);
+}
+
+void largest_rows_half(float* largest, const Half* x, std::int64_t stride, std::int64_t rows,
+                       std::size_t n) {
+  for (std::int64_t r = 0; r < rows; ++r) largest_row(largest, x + r * stride, n);
+}
+void largest_rows_float(float* largest, const float* x, std::int64_t stride, std::int64_t rows,
+                        std::size_t n) {
+  for (std::int64_t r = 0; r < rows; ++r) largest_row(largest, x + r * stride, n);
+}
+
+// y and x [rows][stride]
+void divide_rows_half(Half* y, float* sum, const Half* x, std::int64_t stride, const float* divisor,
+                      std::int64_t rows, std::size_t n) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    divide_row(y + r * stride, sum, x + r * stride, divisor, n);
+}
+void divide_rows_float(float* y, float* sum, const float* x, std::int64_t stride,
+                       const float* divisor, std::int64_t rows, std::size_t n) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    divide_row(y + r * stride, sum, x + r * stride, divisor, n);
 }
 
 // y and x [rows][stride], weight[rows] or null

@@ -65,6 +65,24 @@ struct Kernels {
   // y[i] += sum_k w[k*16 + i] * x[k], i < 16 : one packed panel times a vector, fp32 accumulation.
   void (*gemv_panel_half)(const Half* w, const float* x, std::int64_t depth, float* y);
   void (*gemv_panel_float)(const float* w, const float* x, std::int64_t depth, float* y);
+  // y[j*16*panels + p*16 + i] = sum_k w[(p*depth + k)*16 + i] * x[k*count + j], for i < 16,
+  // j < count, p < panels: packed panels times a few vectors, every sum one chain from zero.
+  void (*gemm_panels_half)(const Half* w, std::int64_t panels, const float* x, std::int64_t count,
+                           std::int64_t depth, float* y);
+  void (*gemm_panels_float)(const float* w, std::int64_t panels, const float* x, std::int64_t count,
+                            std::int64_t depth, float* y);
+  // A matrix as it lies in memory times vectors x[j*depth + k], j < vectors.
+  // dot: y[j*pitch + i] = sum_k w[i*stride + k] * x_j[k], i < rows, in the order of `sum` below.
+  // sum: y[j*pitch + i] = sum_k w[k*stride + i] * x_j[k], i < columns, even and odd k apart.
+  // The same bits on every instruction set where products are exact in fp32, as of halves.
+  void (*dot_rows_half)(const Half* w, std::int64_t stride, std::int64_t rows, const float* x,
+                        std::int64_t vectors, std::int64_t depth, float* y, std::int64_t pitch);
+  void (*dot_rows_float)(const float* w, std::int64_t stride, std::int64_t rows, const float* x,
+                         std::int64_t vectors, std::int64_t depth, float* y, std::int64_t pitch);
+  void (*sum_rows_half)(const Half* w, std::int64_t stride, std::int64_t columns, const float* x,
+                        std::int64_t vectors, std::int64_t depth, float* y, std::int64_t pitch);
+  void (*sum_rows_float)(const float* w, std::int64_t stride, std::int64_t columns, const float* x,
+                         std::int64_t vectors, std::int64_t depth, float* y, std::int64_t pitch);
 
   // dst[k*pitch + i] = src[i*inner + k*outer] for i < count, k < depth: a panel of either operand.
   void (*pack_half)(float* dst, std::int64_t pitch, const Half* src, std::int64_t inner,
@@ -110,6 +128,16 @@ struct Kernels {
                            std::size_t n);
   void (*add_squares_float)(float* sum, const float* x, std::int64_t stride, std::int64_t rows,
                             std::size_t n);
+  // largest[i] = the largest of |x[r][i]| and largest[i], NaN wins.
+  void (*largest_rows_half)(float* largest, const Half* x, std::int64_t stride, std::int64_t rows,
+                            std::size_t n);
+  void (*largest_rows_float)(float* largest, const float* x, std::int64_t stride, std::int64_t rows,
+                             std::size_t n);
+  // y[r][i] = x[r][i] / divisor[i], rounded to x's type, and sum[i] += y[r][i]^2, so rounded too.
+  void (*divide_rows_half)(Half* y, float* sum, const Half* x, std::int64_t stride,
+                           const float* divisor, std::int64_t rows, std::size_t n);
+  void (*divide_rows_float)(float* y, float* sum, const float* x, std::int64_t stride,
+                            const float* divisor, std::int64_t rows, std::size_t n);
   void (*scale_rows_half)(Half* y, const Half* x, std::int64_t stride, const float* scale,
                           const float* weight, std::int64_t rows, std::size_t n);
   void (*scale_rows_float)(float* y, const float* x, std::int64_t stride, const float* scale,

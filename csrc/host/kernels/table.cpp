@@ -12,6 +12,17 @@ namespace milane::host::MILANE_ISA {
 void gemm_tile(const float*, std::int64_t, const float*, std::int64_t, float*, bool);
 void gemv_panel_half(const Half*, const float*, std::int64_t, float*);
 void gemv_panel_float(const float*, const float*, std::int64_t, float*);
+void gemm_panels_half(const Half*, std::int64_t, const float*, std::int64_t, std::int64_t, float*);
+void gemm_panels_float(const float*, std::int64_t, const float*, std::int64_t, std::int64_t,
+                       float*);
+void dot_rows_half(const Half*, std::int64_t, std::int64_t, const float*, std::int64_t,
+                   std::int64_t, float*, std::int64_t);
+void dot_rows_float(const float*, std::int64_t, std::int64_t, const float*, std::int64_t,
+                    std::int64_t, float*, std::int64_t);
+void sum_rows_half(const Half*, std::int64_t, std::int64_t, const float*, std::int64_t,
+                   std::int64_t, float*, std::int64_t);
+void sum_rows_float(const float*, std::int64_t, std::int64_t, const float*, std::int64_t,
+                    std::int64_t, float*, std::int64_t);
 void pack_half(float*, std::int64_t, const Half*, std::int64_t, std::int64_t, std::int64_t,
                std::int64_t);
 void pack_float(float*, std::int64_t, const float*, std::int64_t, std::int64_t, std::int64_t,
@@ -30,6 +41,12 @@ void softmax_columns(float*, std::int64_t, bool);
 float largest_square_sum(const float*, std::int64_t, std::int64_t);
 void add_squares_half(float*, const Half*, std::int64_t, std::int64_t, std::size_t);
 void add_squares_float(float*, const float*, std::int64_t, std::int64_t, std::size_t);
+void largest_rows_half(float*, const Half*, std::int64_t, std::int64_t, std::size_t);
+void largest_rows_float(float*, const float*, std::int64_t, std::int64_t, std::size_t);
+void divide_rows_half(Half*, float*, const Half*, std::int64_t, const float*, std::int64_t,
+                      std::size_t);
+void divide_rows_float(float*, float*, const float*, std::int64_t, const float*, std::int64_t,
+                       std::size_t);
 void scale_rows_half(Half*, const Half*, std::int64_t, const float*, const float*, std::int64_t,
                      std::size_t);
 void scale_rows_float(float*, const float*, std::int64_t, const float*, const float*, std::int64_t,
@@ -50,6 +67,12 @@ const Kernels* table() {
       .gemm_tile = gemm_tile,
       .gemv_panel_half = gemv_panel_half,
       .gemv_panel_float = gemv_panel_float,
+      .gemm_panels_half = gemm_panels_half,
+      .gemm_panels_float = gemm_panels_float,
+      .dot_rows_half = dot_rows_half,
+      .dot_rows_float = dot_rows_float,
+      .sum_rows_half = sum_rows_half,
+      .sum_rows_float = sum_rows_float,
       .pack_half = pack_half,
       .pack_float = pack_float,
       .turn_rows = turn_rows,
@@ -66,6 +89,10 @@ const Kernels* table() {
       .largest_square_sum = largest_square_sum,
       .add_squares_half = add_squares_half,
       .add_squares_float = add_squares_float,
+      .largest_rows_half = largest_rows_half,
+      .largest_rows_float = largest_rows_float,
+      .divide_rows_half = divide_rows_half,
+      .divide_rows_float = divide_rows_float,
       .scale_rows_half = scale_rows_half,
       .scale_rows_float = scale_rows_float,
       .half_to_float = milane::MILANE_ISA::widen_array,

@@ -121,7 +121,7 @@ RunFn layer_norm_scattered(OpSite& site, const std::vector<bool>& normalised, fl
   }
   const std::int64_t n = group.count();
   const Affine affine(site, n);
-  const Parts parts = Parts::of(kept.count(), kMaxParts);
+  const Parts parts = Parts::of(kept.count(), kMaxParts, n * 4);
   const Scratch rows = site.scratch(static_cast<std::size_t>(parts.count * n) * sizeof(float));
   return [=](const Exec& e) {
     const float *gamma = affine.gamma.get(e), *beta = affine.beta.get(e);

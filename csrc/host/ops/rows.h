@@ -72,15 +72,17 @@ inline std::int64_t grain_for_work(std::int64_t work) {
 // Items dealt to a fixed number of parts, so that each part can own a slice of the scratch. The
 // number depends on shapes alone.
 struct Parts {
-  std::int64_t items = 0, count = 0;
+  std::int64_t items = 0, count = 0, grain = 1;
 
-  static Parts of(std::int64_t items, std::int64_t most) {
-    return {items, std::max<std::int64_t>(std::min(items, most), 1)};
+  // Items of about `work` element steps each.
+  static Parts of(std::int64_t items, std::int64_t most, std::int64_t work) {
+    const std::int64_t count = std::max<std::int64_t>(std::min(items, most), 1);
+    return {items, count, grain_for_work(work * ((items + count - 1) / count))};
   }
   // body(part, begin, end)
   template <class Body>
   void run(Body&& body) const {
-    parallel_for(count, 1, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t p = begin; p < end; ++p) {
         body(p, items * p / count, items * (p + 1) / count);
       }

@@ -30,7 +30,7 @@ RunFn softmax_rows(OpSite& site, const Lines& l) {
       });
     };
   } else {
-    const Parts parts = Parts::of(l.outer, kMaxParts);
+    const Parts parts = Parts::of(l.outer, kMaxParts, l.n * 4);
     const Scratch rows = site.scratch(static_cast<std::size_t>(parts.count * l.n) * sizeof(float));
     return [=](const Exec& e) {
       parts.run([&](std::int64_t part, std::int64_t begin, std::int64_t end) {
@@ -74,7 +74,7 @@ RunFn softmax_inner(OpSite& site, const Lines& l) {
   const std::int64_t fit = kColumnFloats / l.n / 16 * 16;
   const std::int64_t width = std::min(std::clamp<std::int64_t>(fit, 16, kBlock), l.inner);
   const std::int64_t blocks = (l.inner + width - 1) / width;
-  const Parts parts = Parts::of(l.outer * blocks, kMaxParts);
+  const Parts parts = Parts::of(l.outer * blocks, kMaxParts, l.n * width * 4);
   const Scratch columns =
       site.scratch(static_cast<std::size_t>(parts.count * l.n * width) * sizeof(float));
   return [=](const Exec& e) {

@@ -120,7 +120,7 @@ RunFn plan_selection(OpSite& site, Selection s) {
     site.args.fail("output_indices_dtype",
                    "expected int32 or uint16, got " + std::string(dtype_name(s.indices.dtype)));
   }
-  s.parts = Parts::of(s.lines.outer * s.lines.inner, kMaxParts);
+  s.parts = Parts::of(s.lines.outer * s.lines.inner, kMaxParts, s.lines.n * 8);
   s.entries = site.scratch(static_cast<std::size_t>(s.parts.count * s.lines.n) * 8);
   return dispatch_sortable(site, s.x.dtype, [&]<class T>() -> RunFn {
     return [s](const Exec& e) { run_selection<T>(s, e); };
