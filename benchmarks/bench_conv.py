@@ -60,11 +60,16 @@ SHAPES = [
     Shape("1×1 1024→256, 14×14", 1024, 14, 14, 256, (1, 1)),
     Shape("depthwise 3×3 128, 56×56", 128, 56, 56, 128, (3, 3), pad=(1, 1), groups=128),
     Shape("depthwise 3×3 512, 14×14", 512, 14, 14, 512, (3, 3), pad=(1, 1), groups=512),
+    Shape("depthwise 3×3 1024, 7×7", 1024, 7, 7, 1024, (3, 3), pad=(1, 1), groups=1024),
     Shape("7×7/2 3→64, 224×224", 3, 224, 224, 64, (7, 7), 2, (3, 3)),
     Shape("3×3/2 128→128, 56×56", 128, 56, 56, 128, (3, 3), 2, (1, 1)),
     Shape("3×3 in 4 groups 128→128, 28×28", 128, 28, 28, 128, (3, 3), pad=(1, 1), groups=4),
     Shape("3×3 dilated by 2 128→128, 28×28", 128, 28, 28, 128, (3, 3), pad=(2, 2), dilation=2),
+    Shape("5×5 64→64, 28×28", 64, 28, 28, 64, (5, 5), pad=(2, 2)),
+    Shape("3×3 64→64, 240×320", 64, 240, 320, 64, (3, 3), pad=(1, 1)),
+    Shape("1×1 32→32, 160×160", 32, 160, 160, 32, (1, 1)),
     Shape("1-D 3 80→384, 1500", 80, 1, 1500, 384, (1, 3), pad=(0, 1)),
+    Shape("1-D depthwise 31 256, 1500", 256, 1, 1500, 256, (1, 31), pad=(0, 15), groups=256),
     Shape("transposed 2×2/2 128→64, 28×28", 128, 28, 28, 64, (2, 2), 2, transposed=True),
 ]
 
@@ -160,36 +165,58 @@ def _expected(x: Array, w: Array, s: Shape, steps: list[int], gaps: list[int]) -
     return y.reshape(1, s.out, tall, wide)
 
 
-def resized(runtime: Runtime, options: Options, kind: str) -> Case:
+@dataclass(frozen=True)
+class Window:
+    """Pooling of [1, channels, size, size]; a kernel of 0 doubles height and width instead."""
+
+    name: str
+    channels: int
+    size: int
+    kernel: int = 0
+    stride: int = 1
+    pad: int = 0
+    mean: bool = False
+
+
+WINDOWS = [
+    Window("max pool 3×3/2, 64 of 112×112", 64, 112, 3, 2, 1),
+    Window("max pool 2×2/2, 64 of 240×240", 64, 240, 2, 2),
+    Window("average pool, 2048 of 7×7", 2048, 7, 7, mean=True),
+    Window("nearest ×2, 64 of 112×112", 64, 112),
+]
+
+
+def resized(runtime: Runtime, options: Options, w: Window) -> Case:
     """Pooling and resizing: bound by memory."""
-    shape = (1, 64, 112, 112)
+    shape = (1, w.channels, w.size, w.size)
     x = np.random.default_rng(0).standard_normal(shape, np.float32).astype(np.float16)
     graph = Graph()
     value = graph.input("x", shape)
-    if kind == "max pool 3×3/2":
-        pooled = ops.max_pool(
-            value, kernel_sizes=[3, 3], strides=[2, 2], pad_type="custom", pad=[1, 1, 1, 1]
-        )
-        graph.output("y", pooled)
-    else:
+    how: dict[str, Any] = {"kernel_sizes": [w.kernel] * 2, "strides": [w.stride] * 2}
+    if w.kernel == 0:
         graph.output("y", ops.upsample_nearest_neighbor(
             value, scale_factor_height=2.0, scale_factor_width=2.0
         ))  # fmt: skip
+    elif w.mean:
+        graph.output("y", ops.avg_pool(value, pad_type="valid", **how))
+    else:
+        graph.output("y", ops.max_pool(value, pad_type="custom", pad=[w.pad] * 4, **how))
     variants = {"milane": of_kernel(graph.compile(runtime), {"x": x})}
 
     def onnx(g: OnnxGraph) -> dict[str, Array]:
         value = g.input("x", shape)
-        if kind == "max pool 3×3/2":
-            window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
-            g.output(g.op("MaxPool", value, **window))
-        else:
+        if w.kernel == 0:
             scales = g.constant(np.array([1, 1, 2, 2], np.float32))
-            how = {"mode": "nearest", "nearest_mode": "floor"}
+            kept = {"mode": "nearest", "nearest_mode": "floor"}
+            place = "asymmetric"
             g.output(
-                g.op(
-                    "Resize", value, "", scales, coordinate_transformation_mode="asymmetric", **how
-                )
+                g.op("Resize", value, "", scales, coordinate_transformation_mode=place, **kept)
             )
+        elif w.mean:
+            g.output(g.op("GlobalAveragePool", value))
+        else:
+            window = {"kernel_shape": [w.kernel] * 2, "strides": [w.stride] * 2}
+            g.output(g.op("MaxPool", value, pads=[w.pad] * 4, **window))
         return {"x": x.astype(g.dtype)}
 
     peers, missing = ort_variants(options.threads, onnx)
@@ -200,26 +227,36 @@ def resized(runtime: Runtime, options: Options, kind: str) -> Case:
 
         def make(dtype: Any) -> Callable[[], Any]:
             a = torch.from_numpy(x).to(dtype)
-            if kind == "max pool 3×3/2":
-                return lambda: f.max_pool2d(a, 3, 2, 1)
-            return lambda: f.interpolate(a, scale_factor=2, mode="nearest")
+            if w.kernel == 0:
+                return lambda: f.interpolate(a, scale_factor=2, mode="nearest")
+            if w.mean:
+                return lambda: f.avg_pool2d(a, w.kernel)
+            return lambda: f.max_pool2d(a, w.kernel, w.stride, w.pad)
 
         variants |= torch_variants(torch, make)
-    if kind == "max pool 3×3/2":
-        padded = np.pad(x[0], ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))
-        expected = windows[:, ::2, ::2].max((-2, -1))[None]
-    else:
-        expected = x.repeat(2, 2).repeat(2, 3)
+    expected = _expected_window(x, w)
     return Case(
-        f"{kind}, 64 of 112×112",
+        w.name,
         variants,
-        expected=expected.astype(np.float32),
+        expected=expected,
         limit="copy",
-        work=float(x.nbytes + expected.nbytes),
+        work=float(x.nbytes + expected.size * 2),
         missing=missing | torch_missing(torch),
         note="bytes of fp16; its data fits into the caches, so that it may pass the limit",
     )
+
+
+def _expected_window(x: Array, w: Window) -> Array:
+    """In float32, with NumPy."""
+    a: Array = x[0].astype(np.float32)
+    if w.kernel == 0:
+        return np.asarray(a.repeat(2, 1).repeat(2, 2))[None]
+    sides = ((0, 0), (w.pad, w.pad), (w.pad, w.pad))
+    padded = np.pad(a, sides, constant_values=0 if w.mean else -np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (w.kernel, w.kernel), (1, 2))
+    windows = windows[:, :: w.stride, :: w.stride]
+    found = windows.mean((-2, -1)) if w.mean else windows.max((-2, -1))
+    return np.asarray(found)[None]
 
 
 def cases(options: Options) -> Iterator[Case]:
@@ -227,8 +264,8 @@ def cases(options: Options) -> Iterator[Case]:
     with host() as runtime:
         for shape in (SHAPES[3], SHAPES[6]) if options.short else SHAPES:
             yield convolution(runtime, options, shape)
-        for kind in () if options.short else ("max pool 3×3/2", "nearest ×2"):
-            yield resized(runtime, options, kind)
+        for window in () if options.short else WINDOWS:
+            yield resized(runtime, options, window)
 
 
 if __name__ == "__main__":

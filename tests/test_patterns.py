@@ -249,6 +249,91 @@ def test_a_norm_whose_factor_is_returned_stays_apart() -> None:
         assert "reduce_max" in steps(kernel)
 
 
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution, and what follows: every way that computes one has its own."""
+
+    channels: int = 5
+    size: tuple[int, int] = (9, 20)
+    out: int = 37
+    kernel: tuple[int, int] = (3, 3)
+    groups: int = 1
+    transposed: bool = False
+    bias: bool = True
+
+    def graph(self, after: list[Callable[[Tensor], Tensor]]) -> Graph:
+        graph = Graph()
+        rows, columns = self.channels, self.out
+        if not self.transposed:
+            rows, columns = columns, rows
+        size = (rows, columns // self.groups, *self.kernel)
+        bias = graph.weight("b", (self.out,), data=values((self.out,), 1, 4)) if self.bias else None
+        y = (ops.conv_transpose if self.transposed else ops.conv)(
+            graph.input("x", (2, self.channels, *self.size)),
+            graph.weight("w", size, data=values(size, 0.3, 3)),
+            pad_type="custom",
+            pad=[0, 0, 0, 0],
+            strides=[2, 2] if self.transposed else [1, 1],
+            groups=self.groups,
+            bias=bias,
+        )
+        for function in after:
+            y = function(y)
+        graph.output("out", y)
+        return graph
+
+
+CONVOLUTIONS = {
+    "output channels in lanes": Convolution(channels=12, size=(5, 47), bias=False),
+    "output channels in lanes, a bias": Convolution(channels=12),
+    "columns in lanes": Convolution(channels=6, size=(4, 66), bias=False),
+    "pointwise": Convolution(channels=20, size=(8, 9), kernel=(1, 1)),
+    "a few columns": Convolution(size=(4, 4)),
+    "in groups": Convolution(channels=6, out=9, groups=3),
+    "depthwise": Convolution(channels=6, out=6, groups=6),
+    "transposed": Convolution(kernel=(2, 2), transposed=True),
+}
+
+AFTER: dict[str, list[Callable[[Tensor], Tensor]]] = {
+    "relu": [ops.relu],
+    "silu": [ops.silu],
+    "leaky_relu+gelu+abs": [lambda x: ops.leaky_relu(x, alpha=0.1), ops.gelu, ops.abs],
+}
+
+
+@pytest.mark.parametrize("numerics", ["fp16", "fp32"])
+@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize("conv", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_activations_in_one_step_with_their_convolution_keep_every_bit(
+    conv: Convolution, after: str, numerics: str
+) -> None:
+    """Small values too: what is rounded to -0 passes a rectifier as -0."""
+    name = "conv_transpose" if conv.transposed else "conv"
+    build = lambda: conv.graph(AFTER[after])  # noqa: E731
+    check(build, f"{name}+{after}", [1e-7, 1.0, 300.0], numerics=numerics)
+
+
+def test_no_more_than_three_operations_join_a_convolution() -> None:
+    """The fourth is a step of its own."""
+    graph = Convolution().graph([ops.relu, ops.abs, ops.silu, ops.tanh])
+    with milane.open("host") as runtime:
+        assert steps(runtime.compile(graph.program())) == ["conv+relu+abs+silu", "tanh"]
+
+
+def test_a_convolution_that_is_returned_too_keeps_its_activation_apart() -> None:
+    """Both results are wanted."""
+    graph = Graph()
+    x, w = (
+        graph.input("x", (1, 4, 8, 8)),
+        graph.weight("w", (4, 4, 1, 1), data=np.ones((4, 4, 1, 1))),
+    )
+    y = ops.conv(x, w)
+    graph.output("conv", y)
+    graph.output("out", ops.relu(y))
+    with milane.open("host") as runtime:
+        assert steps(runtime.compile(graph.program())) == ["conv", "relu"]
+
+
 def test_a_result_that_something_else_reads_is_made() -> None:
     """Weights of an attention that are returned: the group stays apart."""
     graph = Graph()

@@ -89,8 +89,11 @@ void for_each_run(const TensorLayout& layout, F&& f) {
   }
   const std::int64_t planes = layout.rows() / layout.height();
   std::int64_t first = 0;
+  std::size_t start = 0;
   for (std::int64_t plane = 0; plane < planes; ++plane) {
-    std::size_t offset = layout.row_offset(plane * layout.height());
+    const bool next = plane % layout.channels() != 0;
+    start = next ? start + layout.plane_stride() : layout.row_offset(plane * layout.height());
+    std::size_t offset = start;
     for (std::int64_t row = 0; row < layout.height(); ++row, first += layout.width()) {
       f(offset, first, layout.width());
       offset += layout.row_stride();

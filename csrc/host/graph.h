@@ -37,8 +37,9 @@ struct Node {
   Lowered lowered;  // chain nodes
   std::vector<Operand> chain_inputs;
   std::size_t scratch_bytes = 0;
-  ValueId writes_state = -1;  // root of the state this node overwrites
-  ValueId reads_state = -1;   // a read_state that became a copy
+  std::shared_ptr<Following> following;  // what the step does on its result; null where it cannot
+  ValueId writes_state = -1;             // root of the state this node overwrites
+  ValueId reads_state = -1;              // a read_state that became a copy
 
   bool is_chain() const { return !run; }
 };

@@ -379,6 +379,7 @@ class Lowering {
       node.run = host->function(site);
     }
     node.scratch_bytes = site.scratch_bytes();
+    node.following = site.promised();
     if (options_.numerics == Numerics::kAne) apply_quirks(site, op.type, options_.quirks, node);
   }
 

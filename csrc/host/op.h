@@ -12,6 +12,7 @@
 #include "core/dtype.h"
 #include "core/half.h"
 #include "core/shape.h"
+#include "host/following.h"
 #include "mil/infer.h"
 
 namespace milane::host {
@@ -98,6 +99,14 @@ class OpSite {
     return s;
   }
   std::size_t scratch_bytes() const { return scratch_bytes_; }
+  // Elementwise operations that the step shall do on its one result: asking for them promises that
+  // the step looks here at every run. Patterns fill them in.
+  std::shared_ptr<const Following> following() {
+    if (!following_) following_ = std::make_shared<Following>();
+    return following_;
+  }
+  // Null where the step never asked.
+  const std::shared_ptr<Following>& promised() const { return following_; }
   // What keeps packed constants for later compiles; null where nothing does (baking.h).
   Baking* baking() const { return baking_; }
   // numerics "bf16": products of fp16 operands with constant weights are those of gemm_bf16.h.
@@ -116,6 +125,7 @@ class OpSite {
   std::vector<Operand> outputs_;
   Baking* baking_;
   bool bf16_products_;
+  std::shared_ptr<Following> following_;
   std::size_t scratch_bytes_ = 0;
 };
 

@@ -11,6 +11,9 @@
 //   x + 0 is x, but for the sign of a zero, which the exponential does not see.
 // * Transpose around attention: elements are read and written where the transposition would have
 //   taken them from or put them.
+// * Elementwise operations of one operand behind a convolution: they run through the same
+//   instructions on the rounded result, before it leaves the nearest cache. A rectifier is a
+//   comparison of the result before its rounding, with what is rounded to a number below zero.
 // * RMSNorm (square, sum, elementwise, two products): squares are rounded and added row by row in
 //   the order of the reduction, and each product is rounded as its node rounds it. Norms that
 //   divide by the largest element first have their rule, and its proof, in pattern_norm.cpp.
@@ -42,6 +45,9 @@ class Rules : PatternGraph {
       const std::string& op = graph_.nodes[i].op;
       if (op == "softmax") attention(i);
       if (op == "reduce_sum" || op == "reduce_mean") norm(i);
+    }
+    for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (!dead_[i] && graph_.nodes[i].following) follow(i);
     }
     remove_dead();
   }
@@ -260,6 +266,35 @@ class Rules : PatternGraph {
     fused.run = [a = std::move(a), slots](const Exec& e) {
       a.run(e, {e.scratch<std::byte>(Scratch{}), slots});
     };
+    replace(group, std::move(fused));
+  }
+
+  // --- elementwise operations of one operand, done by the step that makes it
+
+  void follow(std::size_t first) {
+    std::vector<std::size_t> group{first};
+    const Operand made = node(first).outputs.front();
+    Operand value = made;
+    std::vector<Micro>& code = node(first).following->code;
+    while (static_cast<int>(code.size()) < Following::kSteps) {
+      const auto next = only_reader(group.back());
+      if (!next || !node(*next).is_chain() || node(*next).chain_inputs.size() != 1) break;
+      const Operand& y = node(*next).outputs.front();
+      if (node(*next).chain_inputs.front().id != value.id || y.dtype != value.dtype) break;
+      Micro m = node(*next).lowered.micro;
+      m.a = static_cast<std::uint8_t>(code.size());
+      m.dst = static_cast<std::uint8_t>(code.size() + 1);
+      m.round = y.dtype == DType::kFp16;
+      code.push_back(m);
+      group.push_back(*next);
+      value = y;
+    }
+    if (group.size() == 1) return;
+    Node fused = node(first);
+    fused.op = label(group);
+    fused.outputs = {value};
+    // The step writes where it always did: there the last result lies now.
+    graph_.at(made.id).root = graph_.root(value.id);
     replace(group, std::move(fused));
   }
 

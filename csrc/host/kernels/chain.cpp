@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "host/kernels/functions.h"
 #include "host/kernels/kernels.h"
 #include "host/kernels/micro.h"
 
@@ -13,60 +14,6 @@ namespace milane::host::MILANE_ISA {
 void round_to_half(float* x, std::size_t n);
 
 namespace {
-
-float from_bits(std::uint32_t bits) {
-  float f;
-  std::memcpy(&f, &bits, sizeof f);
-  return f;
-}
-
-// exp to about one unit in the last place: x = n ln2 + r with |r| <= ln2 / 2, a degree-7 Taylor sum
-// for e^r, and 2^n built from the exponent bits in two factors so that subnormal results round
-// once. Branch-free, so that the loops below vectorise.
-inline float exp_of(float x) {
-  const float clamped = x < -104.0f ? -104.0f : (x > 89.0f ? 89.0f : x);
-  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const float shifted = clamped * 1.44269504f + magic;
-  const float n = shifted - magic;
-  // ln2 split so that n * high is exact.
-  const float r = (clamped - n * 0.693145752f) - n * 1.42860677e-6f;
-  float e = 1.0f / 5040;
-  e = e * r + 1.0f / 720;
-  e = e * r + 1.0f / 120;
-  e = e * r + 1.0f / 24;
-  e = e * r + 1.0f / 6;
-  e = e * r + 0.5f;
-  e = e * r + 1.0f;
-  e = e * r + 1.0f;
-  const auto exponent = static_cast<std::int32_t>(n);
-  const std::int32_t half = exponent / 2;
-  const float scale1 = from_bits(static_cast<std::uint32_t>(half + 127) << 23);
-  const float scale2 = from_bits(static_cast<std::uint32_t>(exponent - half + 127) << 23);
-  const float y = e * scale1 * scale2;
-  return x != x ? x : y;
-}
-
-inline float sigmoid_of(float x) { return 1.0f / (1.0f + exp_of(-x)); }
-
-// Odd; near zero the Taylor sum (relative error under 2^-24 for |x| < 0.25), else from exp.
-inline float tanh_of(float x) {
-  const float a = x < 0 ? -x : x;
-  const float t = x * x;
-  float small = 62.0f / 2835;
-  small = small * t - 17.0f / 315;
-  small = small * t + 2.0f / 15;
-  small = small * t - 1.0f / 3;
-  small = x + x * t * small;
-  const float large = 1.0f - 2.0f / (exp_of(2.0f * a) + 1.0f);
-  const float y = a < 0.25f ? small : (x < 0 ? -large : large);
-  return x != x ? x : y;
-}
-
-// log(1 + exp(x)) without overflow.
-inline float softplus_of(float x) {
-  const float a = x < 0 ? -x : x;
-  return (x > 0 ? x : 0.0f) + std::log1p(exp_of(-a));
-}
 
 inline float sign_of(float x) { return x > 0 ? 1.0f : (x < 0 ? -1.0f : x); }
 
@@ -88,6 +35,18 @@ inline float pow_of(float x, float y) {
 template <class F>
 inline void map1(float* __restrict d, const float* __restrict a, int n, F f) {
   for (int i = 0; i < n; ++i) d[i] = f(a[i]);
+}
+// The same with a function of registers.
+template <class F>
+MILANE_INLINE void map_vec(float* __restrict d, const float* __restrict a, int n, F f) {
+  int i = 0;
+  for (; i + kWidth <= n; i += kWidth) store_vec(d + i, f(load_vec(a + i)));
+  if (i == n) return;
+  const auto bytes = static_cast<std::size_t>(n - i) * sizeof(float);
+  float part[kWidth] = {};
+  std::memcpy(part, a + i, bytes);
+  store_vec(part, f(load_vec(part)));
+  std::memcpy(d + i, part, bytes);
 }
 template <class F>
 inline void map2(float* __restrict d, const float* __restrict a, const float* __restrict b, int n,
@@ -127,7 +86,7 @@ void step(const Micro& m, float* d, const float* a, const float* b, const float*
     case MicroOp::kErf:
       return map1(d, a, n, [](float x) { return std::erf(x); });
     case MicroOp::kExp:
-      return map1(d, a, n, exp_of);
+      return map_vec(d, a, n, [](Vec x) { return exp_of(x); });
     case MicroOp::kExp2:
       return map1(d, a, n, [](float x) { return std::exp2(x); });
     case MicroOp::kFloor:
@@ -153,7 +112,7 @@ void step(const Micro& m, float* d, const float* a, const float* b, const float*
     case MicroOp::kTan:
       return map1(d, a, n, [](float x) { return std::tan(x); });
     case MicroOp::kTanh:
-      return map1(d, a, n, tanh_of);
+      return map_vec(d, a, n, [](Vec x) { return tanh_of(x); });
     case MicroOp::kClip:
       return map1(d, a, n, [=](float x) { return x < p ? p : (x > q ? q : x); });
     case MicroOp::kClampedRelu:
@@ -162,27 +121,13 @@ void step(const Micro& m, float* d, const float* a, const float* b, const float*
         return y > q ? q : y;
       });
     case MicroOp::kElu:
-      return map1(d, a, n, [=](float x) {
-        // Near zero exp(x) - 1 cancels; its Taylor sum does not.
-        const float near =
-            x * (1.0f + x * (0.5f + x * (1.0f / 6 + x * (1.0f / 24 + x * (1.0f / 120)))));
-        const float e = x > -0.25f ? near : exp_of(x) - 1.0f;
-        return x > 0 ? x : p * e;
-      });
+      return map_vec(d, a, n, [=](Vec x) { return elu_of(x, p); });
     case MicroOp::kGeluExact:
-      return map1(d, a, n, [](float x) {
-        // erfc for the negative side, where 1 + erf cancels.
-        return x < 0 ? 0.5f * x * std::erfc(-x * 0.70710678f)
-                     : 0.5f * x * (1.0f + std::erf(x * 0.70710678f));
-      });
+      return map_vec(d, a, n, [](Vec x) { return gelu_of(x); });
     case MicroOp::kGeluTanh:
-      return map1(d, a, n, [](float x) {
-        // 0.5 x (1 + tanh u) = x sigmoid(2u); u = sqrt(2/pi) (x + 0.044715 x^3).
-        const float u = 0.797884561f * (x + 0.044715f * x * x * x);
-        return x < -1e4f ? -0.0f : x * sigmoid_of(2.0f * u);
-      });
+      return map_vec(d, a, n, [](Vec x) { return gelu_by_tanh(x); });
     case MicroOp::kGeluSigmoid:
-      return map1(d, a, n, [](float x) { return x < -1e4f ? -0.0f : x * sigmoid_of(1.702f * x); });
+      return map_vec(d, a, n, [](Vec x) { return gelu_by_sigmoid(x); });
     case MicroOp::kLeakyRelu:
       return map1(d, a, n, [=](float x) { return x >= 0 ? x : p * x; });
     case MicroOp::kLinear:
@@ -190,19 +135,21 @@ void step(const Micro& m, float* d, const float* a, const float* b, const float*
     case MicroOp::kRelu:
       return map1(d, a, n, [](float x) { return x < 0 ? 0.0f : x; });
     case MicroOp::kScaledTanh:
-      return map1(d, a, n, [=](float x) { return p * tanh_of(q * x); });
+      return map_vec(d, a, n, [=](Vec x) { return p * tanh_of(q * x); });
     case MicroOp::kSigmoid:
-      return map1(d, a, n, sigmoid_of);
+      return map_vec(d, a, n, [](Vec x) { return sigmoid_of(x); });
     case MicroOp::kSigmoidHard:
       return map1(d, a, n, [=](float x) {
         const float y = p * x + q;
         return y < 0 ? 0.0f : (y > 1 ? 1.0f : y);
       });
     case MicroOp::kSilu:
-      // Below -104 sigmoid is 0; writing it out keeps -inf from giving NaN.
-      return map1(d, a, n, [](float x) { return x < -104.0f ? -0.0f : x * sigmoid_of(x); });
+      return map_vec(d, a, n, [](Vec x) { return silu_of(x); });
     case MicroOp::kSoftplus:
-      return map1(d, a, n, softplus_of);
+      // log(1 + exp(x)) without overflow.
+      map_vec(d, a, n, [](Vec x) { return exp_of(x < 0 ? x : -x); });
+      for (int i = 0; i < n; ++i) d[i] = (a[i] > 0 ? a[i] : 0.0f) + std::log1p(d[i]);
+      return;
     case MicroOp::kSoftsign:
       return map1(d, a, n, [](float x) {
         const float m1 = std::fabs(x);

@@ -2,9 +2,13 @@
 // neighbouring columns and reads its input wherever a tap finds it, without a copy per tap.
 #include <cstring>
 
+#include "host/kernels/micro.h"
 #include "host/kernels/tile.h"
 
 namespace milane::host::MILANE_ISA {
+
+void chain(const Micro*, int, float* const*, int);
+
 namespace {
 
 constexpr int kRows = static_cast<int>(kPanel);
@@ -63,13 +67,16 @@ MILANE_INLINE void store_first(Half* p, Vec v) {
 
 // acc[rows][16], with `columns` columns that mean something.
 template <class T, int columns>
-void finish(const ConvTile& t, const float* acc) {
+void finish(const ConvTile& t, const float* acc, const float* bias, bool relu) {
   T* y = static_cast<T*>(t.y);
+  // What is rounded to a half below 0: -2^-25 is still rounded to -0, which relu keeps.
+  const Vec negative = splat(sizeof(T) == 2 ? -0x1p-25f : 0.0f);
   for (std::int64_t i = 0; i < t.rows; ++i, acc += kRows, y += t.row_stride) {
     MILANE_UNROLL
     for (int j = 0; j < columns; j += kWidth) {
       Vec v = load_vec(acc + j);
-      if (t.bias != nullptr) v += splat(t.bias[i]);
+      if (bias != nullptr) v += splat(bias[i]);
+      if (relu) v = v < negative ? Vec{} : v;
       if (j + kWidth <= columns) {
         store_vec(y + j, v);
       } else {
@@ -77,6 +84,28 @@ void finish(const ConvTile& t, const float* acc) {
       }
     }
   }
+}
+
+// acc[panels * 16][16] through the operations that follow. One rectifier is done on the way out.
+template <class T, int columns, int panels>
+void leave(const ConvTile& t, float* acc) {
+  constexpr int kCount = panels * kRows * kRows;
+  const bool relu = t.steps == 1 && t.after->op == MicroOp::kRelu;
+  if (t.steps == 0 || relu) return finish<T, columns>(t, acc, t.bias, relu);
+  for (std::int64_t i = 0; i < t.rows; ++i) {
+    MILANE_UNROLL
+    for (int j = 0; j < columns; j += kWidth) {
+      float* const at = acc + i * kRows + j;
+      Vec v = load_vec(at);
+      if (t.bias != nullptr) v += splat(t.bias[i]);
+      store_vec(at, sizeof(T) == 2 ? round_half(v) : v);
+    }
+  }
+  alignas(64) float space[ConvTile::kSteps][kCount];
+  float* registers[ConvTile::kSteps + 1] = {acc};
+  for (int i = 0; i < t.steps; ++i) registers[i + 1] = space[i];
+  chain(t.after, t.steps, registers, kCount);
+  finish<T, columns>(t, registers[t.steps], nullptr, false);
 }
 
 template <class T, int columns, int panels>
@@ -120,7 +149,7 @@ void tile(const ConvTile& t, const T* weights) {
       }
     }
   }
-  t.half ? finish<Half, columns>(t, acc) : finish<float, columns>(t, acc);
+  t.half ? leave<Half, columns, panels>(t, acc) : leave<float, columns, panels>(t, acc);
 }
 
 template <class T, int panels, int columns = kConvColumns>

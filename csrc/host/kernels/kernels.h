@@ -31,6 +31,11 @@ struct ConvTile {
   bool half;
   std::int64_t rows, row_stride;
   const float* bias;
+  // Elementwise operations on every rounded result, each of the one before: register 0 is the
+  // result, step i reads register i and writes register i + 1.
+  const Micro* after;
+  int steps;
+  static constexpr int kSteps = 3;
 };
 
 // Taps of a window that lie in `rows` rows below each other: a row of x serves so many of outputs.
@@ -105,6 +110,9 @@ struct Kernels {
   int conv_columns, conv_panels;
   void (*conv_tile_half)(const ConvTile& tile, const Half* weights);
   void (*conv_tile_float)(const ConvTile& tile, const float* weights);
+  // The same with columns in lanes, for rows <= mr and columns <= nr; x is readable up to nr
+  // columns.
+  void (*conv_wide)(const ConvTile& tile, const float* weights);
 
   // --- windows: y[r][i] = bias + the sum over taps t and their rows k of
   // weights[t.weight[k]] * x[t.x + (r + k)*row_step + i], and the maximum of these x (NaN wins).

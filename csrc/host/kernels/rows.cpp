@@ -27,11 +27,39 @@ MILANE_INLINE void spill(float* s, const Lanes& l) {
   for (int j = 0; j < kVecs; ++j) store_vec(s + j * kWidth, l.v[j]);
 }
 
-MILANE_INLINE float tree_sum(float* s) {
-  for (std::size_t half = kLanes / 2; half > 0; half /= 2) {
-    for (std::size_t i = 0; i < half; ++i) s[i] += s[i + half];
+// n < 16 numbers and zeros, which change no sum that began at +0.
+MILANE_INLINE Lanes load_rest(const float* x, std::size_t n) {
+#if defined(MILANE_ISA_v4)
+  return {{_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1u), x)}};
+#else
+  float rest[kLanes] = {};
+  for (std::size_t j = 0; j < n; ++j) rest[j] = x[j];
+  Lanes l;
+  MILANE_UNROLL
+  for (int j = 0; j < kVecs; ++j) l.v[j] = load_vec(rest + j * kWidth);
+  return l;
+#endif
+}
+
+// Lane i and lane i + 8, then i and i + 4, i and i + 2, the last two.
+MILANE_INLINE float tree_sum(Lanes l) {
+  MILANE_UNROLL
+  for (int half = kVecs / 2; half > 0; half /= 2) {
+    MILANE_UNROLL
+    for (int j = 0; j < half; ++j) l.v[j] += l.v[j + half];
   }
-  return s[0];
+  Vec v = l.v[0];
+#if defined(MILANE_ISA_v4)
+  v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15);
+  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif defined(MILANE_ISA_v3)
+  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 4, 5, 6, 7);
+#else
+  v += __builtin_shufflevector(v, v, 2, 3, 0, 1);
+#endif
+  return v[0] + v[1];
 }
 
 }  // namespace
@@ -44,10 +72,12 @@ float sum(const float* x, std::size_t n) {
     MILANE_UNROLL
     for (int j = 0; j < kVecs; ++j) acc.v[j] += load_vec(x + i + j * kWidth);
   }
-  float s[kLanes];
-  spill(s, acc);
-  for (std::size_t j = 0; i + j < n; ++j) s[j] += x[i + j];
-  return tree_sum(s);
+  if (i < n) {
+    const Lanes rest = load_rest(x + i, n - i);
+    MILANE_UNROLL
+    for (int j = 0; j < kVecs; ++j) acc.v[j] += rest.v[j];
+  }
+  return tree_sum(acc);
 }
 
 // x[n]
@@ -61,13 +91,17 @@ float sum_of_squares(const float* x, float minus, std::size_t n) {
       acc.v[j] += d * d;
     }
   }
-  float s[kLanes];
-  spill(s, acc);
+  float squares[kLanes];
   for (std::size_t j = 0; i + j < n; ++j) {
     const float d = x[i + j] - minus;
-    s[j] += d * d;
+    squares[j] = d * d;
   }
-  return tree_sum(s);
+  if (i < n) {
+    const Lanes rest = load_rest(squares, n - i);
+    MILANE_UNROLL
+    for (int j = 0; j < kVecs; ++j) acc.v[j] += rest.v[j];
+  }
+  return tree_sum(acc);
 }
 
 // x[n]; -infinity for n = 0, NaN when there is one. Several maxima side by side: one would wait for
@@ -115,8 +149,6 @@ float exp_sum(float* y, const float* x, float minus, std::size_t n) {
       acc.v[j] += e;
     }
   }
-  float s[kLanes];
-  spill(s, acc);
   if (i < n) {
     float tail[kLanes] = {};
     std::memcpy(tail, x + i, (n - i) * sizeof(float));
@@ -124,10 +156,12 @@ float exp_sum(float* y, const float* x, float minus, std::size_t n) {
     for (int j = 0; j < kVecs; ++j) {
       store_vec(tail + j * kWidth, exp_vec(load_vec(tail + j * kWidth) - minus));
     }
-    for (std::size_t j = 0; i + j < n; ++j) s[j] += tail[j];
+    const Lanes rest = load_rest(tail, n - i);
+    MILANE_UNROLL
+    for (int j = 0; j < kVecs; ++j) acc.v[j] += rest.v[j];
     std::memcpy(y + i, tail, (n - i) * sizeof(float));
   }
-  return tree_sum(s);
+  return tree_sum(acc);
 }
 
 // y[n], x[n]

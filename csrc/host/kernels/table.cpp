@@ -34,6 +34,7 @@ void store_float(float*, std::int64_t, const float*, std::int64_t, const float*,
                  std::int64_t, std::int64_t);
 void conv_tile_half(const ConvTile&, const Half*);
 void conv_tile_float(const ConvTile&, const float*);
+void conv_wide(const ConvTile&, const float*);
 void window_sum(const WindowTile&);
 void window_max(const WindowTile&);
 void softmax_tile(float*, std::int64_t, float*, float*, float*);
@@ -82,6 +83,7 @@ const Kernels* table() {
       .conv_panels = kConvPanels,
       .conv_tile_half = conv_tile_half,
       .conv_tile_float = conv_tile_float,
+      .conv_wide = conv_wide,
       .window_sum = window_sum,
       .window_max = window_max,
       .softmax_tile = softmax_tile,

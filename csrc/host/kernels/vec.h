@@ -119,12 +119,48 @@ MILANE_INLINE Vec round_half(Vec v) {
 // Lane-wise maximum in which NaN wins on either side.
 MILANE_INLINE Vec maximum(Vec a, Vec b) { return ((b > a) | (b != b)) ? b : a; }
 
+// x, or the bound that it passes; NaN stays, being the second operand.
+MILANE_INLINE Vec at_least(Vec x, float low) {
+#if defined(MILANE_ISA_v4)
+  return _mm512_maskz_max_ps(kAllLanes, splat(low), x);
+#elif defined(MILANE_ISA_v3)
+  return _mm256_max_ps(splat(low), x);
+#elif defined(MILANE_ISA_v2)
+  return _mm_max_ps(splat(low), x);
+#else
+  return vmaxq_f32(splat(low), x);
+#endif
+}
+MILANE_INLINE Vec at_most(Vec x, float high) {
+#if defined(MILANE_ISA_v4)
+  return _mm512_maskz_min_ps(kAllLanes, splat(high), x);
+#elif defined(MILANE_ISA_v3)
+  return _mm256_min_ps(splat(high), x);
+#elif defined(MILANE_ISA_v2)
+  return _mm_min_ps(splat(high), x);
+#else
+  return vminq_f32(splat(high), x);
+#endif
+}
+
+// e 2^n for n from -152 to 129 and e near 1, rounded once; `shifted` is n + 1.5 * 2^23.
+MILANE_INLINE Vec times_power(Vec e, Vec n, [[maybe_unused]] Vec shifted) {
+#if defined(MILANE_ISA_v4)
+  return _mm512_maskz_scalef_ps(kAllLanes, e, n);
+#else
+  // Two factors with normal exponents: both with their bias of 127, from n + 254.
+  const IntVec exponents = (IntVec)shifted - (0x4B400000 - 254);
+  const IntVec half = exponents >> 1;
+  (void)n;
+  return e * (Vec)(half << 23) * (Vec)((exponents - half) << 23);
+#endif
+}
+
 // e^x within 1 ulp down to subnormals; 0 below, infinity above, NaN kept. No fused operation, so
 // every instruction set gives the same bits.
 // x = n ln 2 + r with |r| <= ln(2)/2; the Taylor series to r^7 leaves 5e-9, a tenth of an ulp.
 MILANE_INLINE Vec exp_vec(Vec x) {
-  x = x > 89.0f ? splat(89.0f) : x;
-  x = x < -105.0f ? splat(-105.0f) : x;
+  x = at_least(at_most(x, 89.0f), -105.0f);
   const float magic = 0x1.8p23f;  // adding it rounds to an integer in the low mantissa bits
   const Vec shifted = x * 0x1.715476p0f + magic;
   const Vec n = shifted - magic;
@@ -137,12 +173,7 @@ MILANE_INLINE Vec exp_vec(Vec x) {
   p = p * r + 0.5f;
   p = p * (r * r) + r;
   p = p + 1.0f;
-  // 2^n as two factors, so that n from -152 to 129 passes through normal exponents only.
-  const IntVec k = (IntVec)shifted - 0x4B400000;
-  const IntVec half = k >> 1;
-  const Vec scale1 = (Vec)((half + 127) << 23);
-  const Vec scale2 = (Vec)((k - half + 127) << 23);
-  return p * scale1 * scale2;
+  return times_power(p, n, shifted);
 }
 
 }  // namespace milane::host::MILANE_ISA

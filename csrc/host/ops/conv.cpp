@@ -79,9 +79,9 @@ RunFn depthwise(OpSite& site, const ConvArgs& a) {
   const FloatValues weight(site, a.weight), bias(site, a.bias);
   const int slots = num_threads();
   const Scratch work = site.scratch(static_cast<std::size_t>(slots) * conv.slot_bytes());
-  return [=](const Exec& e) {
+  return [=, following = site.following()](const Exec& e) {
     conv.run(a.x.dtype, e.in<std::byte>(a.x), weight.get(e), bias.get(e), a.y.dtype,
-             e.out<std::byte>(a.y), {e.scratch<std::byte>(work), slots});
+             e.out<std::byte>(a.y), *following, {e.scratch<std::byte>(work), slots});
   };
 }
 
@@ -116,14 +116,14 @@ RunFn op_conv(OpSite& site) {
   const FloatValues bias(site, a.bias);
   const int slots = num_threads();
   const Scratch work = site.scratch(run_taps_bytes(conv, slots));
-  return [=](const Exec& e) {
+  return [=, following = site.following()](const Exec& e) {
     TapWeights weights{a.weight.dtype, owned.view().data};
     if (weights.data == nullptr) {
       weights.data = e.scratch<std::byte>(packed);
       pack_taps(conv, layout, e.in<std::byte>(a.weight), weights);
     }
     run_taps(conv, weights, bias.get(e), a.x.dtype, e.in<std::byte>(a.x), a.y.dtype,
-             e.out<std::byte>(a.y), {e.scratch<std::byte>(work), slots});
+             e.out<std::byte>(a.y), *following, {e.scratch<std::byte>(work), slots});
   };
 }
 

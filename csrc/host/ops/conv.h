@@ -54,12 +54,14 @@ void pack_taps(const TapConv& conv, const WeightLayout& layout, const std::byte*
 
 // y[batch, groups * out_channels, out...] from x[batch, groups * in_channels, in...].
 void run_taps(const TapConv& conv, const TapWeights& weights, const float* bias, DType dtype,
-              const std::byte* x, DType out_dtype, std::byte* y, const Workspace& workspace);
+              const std::byte* x, DType out_dtype, std::byte* y, const Following& following,
+              const Workspace& workspace);
 std::size_t run_taps_bytes(const TapConv& conv, int slots);
 
 // The same by strips of the input, which is what run_taps() does for all but a few columns.
 void run_strips(const TapConv& conv, const TapWeights& weights, const float* bias, DType dtype,
-                const std::byte* x, DType out_dtype, std::byte* y, const Workspace& workspace);
+                const std::byte* x, DType out_dtype, std::byte* y, const Following& following,
+                const Workspace& workspace);
 std::size_t run_strips_bytes(const TapConv& conv, int slots);
 
 // Padding before the first element along one axis. `span` is the kernel's reach, (K - 1) * d + 1.

@@ -7,10 +7,16 @@
 namespace milane::host {
 namespace {
 
-// A strip of this many floats stays in the second-level cache beside two panels of weights.
+// A strip of this many floats stays in the second-level cache beside two panels of weights. Where
+// strips overlap, larger ones widen less of the input twice (measured: up to 3 % of a 3x3).
 constexpr std::int64_t kStripFloats = 1 << 16;
+std::int64_t strip_floats(const TapConv& conv) {
+  return conv.taps.size() > 1 && volume(conv.step) == 1 ? 2 * kStripFloats : kStripFloats;
+}
 // Tasks per thread, so that threads end together.
 constexpr std::int64_t kTasks = 4;
+// Turning a tile costs as much as this much depth, measured.
+constexpr std::int64_t kTurning = 10;
 // Below this many multiply-adds, waking other threads costs more than it brings.
 constexpr std::int64_t kSmallProduct = 1 << 17;
 
@@ -29,6 +35,17 @@ std::int64_t part(std::int64_t count, std::int64_t most, std::int64_t unit) {
   return ceil_div(ceil_div(count, parts), unit) * unit;
 }
 
+// Tiles with columns in lanes leave lanes idle at the end of a line. Those with output channels in
+// lanes turn their results, at a cost that a long sum makes small, and read less often where taps
+// and panels share what they read; measured.
+bool fills_wide_tiles(const TapConv& conv) {
+  const std::int64_t deepest = conv.taps.size() == 1 ? 192 : conv.out_channels <= kPanel ? 160 : 64;
+  if (conv.depth() > deepest) return false;
+  const std::int64_t lanes = std::min<std::int64_t>(kernels().nr, kPanel);
+  const std::int64_t idle = ceil_div(conv.out[2], lanes) * lanes - conv.out[2];
+  return idle * conv.depth() <= kTurning * conv.out[2];
+}
+
 // One task's outputs: rows x columns of one depth, panels of output channels.
 struct Block {
   std::int64_t rows, columns, panels;
@@ -39,13 +56,15 @@ struct Block {
 // tile reads without gaps; else all columns, because tiles share what is under their edges.
 struct Strip {
   const TapConv& conv;
+  bool wide_tiles;  // of columns in lanes (conv_wide)
   Block block;
   Spatial low, span;  // of the taps' offsets
   std::int64_t phases;
   std::int64_t wide = 0;                // columns of a tile
   std::int64_t segment = 0, pitch = 0;  // columns of a segment, and of the input under it
 
-  Strip(const TapConv& c, const Block& b) : conv(c), block(b), low{0, 0, 0}, span{0, 0, 0} {
+  Strip(const TapConv& c, const Block& b)
+      : conv(c), wide_tiles(fills_wide_tiles(c)), block(b), low{0, 0, 0}, span{0, 0, 0} {
     for (std::size_t i = 0; i < 3; ++i) {
       if (conv.taps.empty()) break;
       const auto [least, most] =
@@ -59,11 +78,12 @@ struct Strip {
   }
   void resize(const Block& b) {
     block = b;
-    wide = part(b.columns, kernels().conv_columns, 1);
+    wide = wide_tiles ? kernels().nr : part(b.columns, kernels().conv_columns, 1);
     segment = conv.taps.size() > 1 ? b.columns : wide;
     pitch = segment + span[2] / conv.step[2];
-    // Channels a multiple of 128 bytes apart would share few sets of the first-level cache.
-    if (pitch % 32 == 0) pitch += 16;
+    // Channels a multiple of 128 bytes apart would share few sets of the first-level cache, unless
+    // all of them is read.
+    if (pitch % 32 == 0 && pitch > wide) pitch += 16;
   }
   std::int64_t lines() const { return (block.rows - 1) * conv.step[1] + span[1] + 1; }
   std::int64_t line_floats() const { return phases * conv.in_channels * pitch; }
@@ -137,15 +157,15 @@ struct Grid {
   std::int64_t rows, columns, panels;  // blocks along each
 
   Grid(const TapConv& c, int slots) : strip(c, {1, c.out[2], ceil_div(c.out_channels, kPanel)}) {
-    const std::int64_t unit = kernels().conv_columns;
+    const std::int64_t unit = strip.wide_tiles ? kernels().nr : kernels().conv_columns;
     Block b = strip.block;
     const auto fits = [&](const Block& block) {
       strip.resize(block);
-      return strip.floats() <= kStripFloats;
+      return strip.floats() <= strip_floats(c);
     };
     while (b.columns > unit && !fits(b)) b.columns = part(c.out[2], b.columns / 2, unit);
     strip.resize({1, b.columns, b.panels});
-    const std::int64_t lines = kStripFloats / (strip.floats() / strip.lines());
+    const std::int64_t lines = strip_floats(c) / (strip.floats() / strip.lines());
     const std::int64_t most = (lines - strip.span[1] - 1) / c.step[1] + 1;
     b.rows = part(c.out[1], std::clamp<std::int64_t>(most, 1, c.out[1]), 1);
     const auto count = [&] {
@@ -172,8 +192,15 @@ struct Grid {
   std::size_t tap_bytes() const {
     return (strip.conv.taps.size() * sizeof(ConvTap) + 63) / 64 * 64;
   }
+  // A panel of widened weights, where tiles need floats.
+  std::size_t panel_bytes() const {
+    const std::int64_t floats = strip.wide_tiles ? strip.conv.depth() * kPanel : 0;
+    return static_cast<std::size_t>(floats) * sizeof(float);
+  }
   std::size_t slot_bytes() const {
-    return tap_bytes() + (static_cast<std::size_t>(strip.floats()) * sizeof(float) + 63) / 64 * 64;
+    const std::int64_t floats = strip.floats() + kernels().nr;  // read past the last column
+    return tap_bytes() + panel_bytes() +
+           (static_cast<std::size_t>(floats) * sizeof(float) + 63) / 64 * 64;
   }
 };
 
@@ -187,6 +214,44 @@ struct Job {
   DType dtype;
   const std::byte* x;
   OutputRef y;
+  const Following& following;
+};
+
+// The tiles of a panel of weights, or of two. `widened` is room for one as floats: then columns are
+// in lanes.
+class PanelTiles {
+ public:
+  PanelTiles(const PackedView& w, std::int64_t p, float* widened)
+      : wide_(widened != nullptr), dtype_(w.dtype) {
+    const std::int64_t at = p * w.depth * kPanel;
+    data_ = w.data + at * static_cast<std::int64_t>(dtype_size(w.dtype));
+    if (!wide_ || dtype_ != DType::kFp16) return;
+    kernels().half_to_float(widened, reinterpret_cast<const Half*>(data_),
+                            static_cast<std::size_t>(w.depth * kPanel));
+    data_ = reinterpret_cast<const std::byte*>(widened);
+  }
+  void operator()(ConvTile tile) const {
+    const Kernels& k = kernels();
+    const float* const floats = reinterpret_cast<const float*>(data_);
+    if (!wide_) {
+      if (dtype_ == DType::kFp16)
+        return k.conv_tile_half(tile, reinterpret_cast<const Half*>(data_));
+      return k.conv_tile_float(tile, floats);
+    }
+    const std::int64_t rows = tile.rows;
+    const std::int64_t step = k.mr * tile.row_stride * (tile.half ? 2 : 4);
+    for (std::int64_t i = 0; i < rows; i += k.mr) {
+      tile.rows = std::min<std::int64_t>(k.mr, rows - i);
+      k.conv_wide(tile, floats + i);
+      tile.y = static_cast<std::byte*>(tile.y) + step;
+      if (tile.bias != nullptr) tile.bias += k.mr;
+    }
+  }
+
+ private:
+  bool wide_;
+  DType dtype_;
+  const std::byte* data_;
 };
 
 void run_block(const Grid& grid, const Job& job, std::int64_t task, std::byte* memory) {
@@ -201,7 +266,8 @@ void run_block(const Grid& grid, const Job& job, std::int64_t task, std::byte* m
   at[1] = task % grid.rows * strip.block.rows;
   at[0] = task / grid.rows;
   ConvTap* const taps = reinterpret_cast<ConvTap*>(memory);
-  float* const floats = reinterpret_cast<float*>(memory + grid.tap_bytes());
+  float* const widened = reinterpret_cast<float*>(memory + grid.tap_bytes());
+  float* const floats = reinterpret_cast<float*>(memory + grid.tap_bytes() + grid.panel_bytes());
   const std::int64_t columns = std::min(strip.block.columns, conv.out[2] - at[2]);
   const std::int64_t tiles = ceil_div(columns, strip.wide);
   for (std::int64_t w = 0; w < columns; w += strip.segment) {
@@ -211,19 +277,22 @@ void run_block(const Grid& grid, const Job& job, std::int64_t task, std::byte* m
   const std::int64_t rows_end = std::min(at[1] + strip.block.rows, conv.out[1]);
   const std::int64_t panels_end =
       std::min(first + strip.block.panels, ceil_div(conv.out_channels, kPanel));
-  const std::int64_t panel = job.weights.depth * kPanel;
   const std::int64_t size = static_cast<std::int64_t>(dtype_size(job.y.dtype));
-  for (std::int64_t p = first; p < panels_end; p += k.conv_panels) {
+  const std::int64_t step = strip.wide_tiles ? 1 : k.conv_panels;
+  for (std::int64_t p = first; p < panels_end; p += step) {
     ConvTile tile{};
     tile.tap = taps;
     tile.channels = conv.in_channels;
     tile.pitch = strip.pitch;
-    tile.panel = panel;
-    tile.panels = std::min<std::int64_t>(k.conv_panels, panels_end - p);
+    tile.panel = job.weights.depth * kPanel;
+    tile.panels = std::min<std::int64_t>(step, panels_end - p);
     tile.half = job.y.dtype == DType::kFp16;
     tile.rows = std::min(tile.panels * kPanel, conv.out_channels - p * kPanel);
     tile.row_stride = job.y.row_stride;
     tile.bias = job.y.row_bias != nullptr ? job.y.row_bias + p * kPanel : nullptr;
+    tile.after = job.following.code.data();
+    tile.steps = job.following.steps();
+    const PanelTiles run(job.weights, p, strip.wide_tiles ? widened : nullptr);
     for (std::int64_t h = at[1]; h < rows_end; ++h) {
       tile.taps = strip.taps_at(at, h, floats, taps);
       const std::int64_t line = (at[0] * conv.out[1] + h) * conv.out[2] + at[2];
@@ -232,11 +301,7 @@ void run_block(const Grid& grid, const Job& job, std::int64_t task, std::byte* m
         tile.columns = std::min(strip.wide, columns - t * strip.wide);
         const std::int64_t to = p * kPanel * job.y.row_stride + line + t * strip.wide;
         tile.y = static_cast<std::byte*>(job.y.data) + to * size;
-        if (job.weights.dtype == DType::kFp16) {
-          k.conv_tile_half(tile, reinterpret_cast<const Half*>(job.weights.data) + p * panel);
-        } else {
-          k.conv_tile_float(tile, reinterpret_cast<const float*>(job.weights.data) + p * panel);
-        }
+        run(tile);
       }
     }
   }
@@ -250,7 +315,8 @@ std::size_t run_strips_bytes(const TapConv& conv, int slots) {
 }
 
 void run_strips(const TapConv& conv, const TapWeights& weights, const float* bias, DType dtype,
-                const std::byte* x, DType out_dtype, std::byte* y, const Workspace& ws) {
+                const std::byte* x, DType out_dtype, std::byte* y, const Following& following,
+                const Workspace& ws) {
   const int slots = slots_for(conv, ws.slots);
   const Grid grid(conv, slots);
   const std::int64_t in = conv.in_channels * volume(conv.in), n = volume(conv.out);
@@ -260,8 +326,8 @@ void run_strips(const TapConv& conv, const TapWeights& weights, const float* bia
     const auto bytes = [](DType type) { return static_cast<std::int64_t>(dtype_size(type)); };
     const OutputRef c{out_dtype, y + job * conv.out_channels * n * bytes(out_dtype), n,
                       bias != nullptr ? bias + g * conv.out_channels : nullptr};
-    run_block(grid, {weights.group(conv, g), dtype, x + job * in * bytes(dtype), c}, task % blocks,
-              ws.data + static_cast<std::size_t>(slot) * grid.slot_bytes());
+    run_block(grid, {weights.group(conv, g), dtype, x + job * in * bytes(dtype), c, following},
+              task % blocks, ws.data + static_cast<std::size_t>(slot) * grid.slot_bytes());
   });
 }
 

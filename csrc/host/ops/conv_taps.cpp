@@ -119,9 +119,10 @@ std::size_t run_taps_bytes(const TapConv& conv, int slots) {
 }
 
 void run_taps(const TapConv& conv, const TapWeights& weights, const float* bias, DType dtype,
-              const std::byte* x, DType out_dtype, std::byte* y, const Workspace& ws) {
+              const std::byte* x, DType out_dtype, std::byte* y, const Following& following,
+              const Workspace& ws) {
   if (volume(conv.out) > kFewColumns) {
-    return run_strips(conv, weights, bias, dtype, x, out_dtype, y, ws);
+    return run_strips(conv, weights, bias, dtype, x, out_dtype, y, following, ws);
   }
   const std::int64_t in = conv.in_channels * volume(conv.in), n = volume(conv.out);
   const std::int64_t out = conv.out_channels * n;
@@ -139,9 +140,10 @@ void run_taps(const TapConv& conv, const TapWeights& weights, const float* bias,
     run_slots(ws.slots, jobs, [&](int slot, std::int64_t job) {
       run(job, {ws.data + static_cast<std::size_t>(slot) * slice, 1});
     });
-    return;
+  } else {
+    for (std::int64_t job = 0; job < jobs; ++job) run(job, ws);
   }
-  for (std::int64_t job = 0; job < jobs; ++job) run(job, ws);
+  following.run(out_dtype, y, jobs * out);
 }
 
 }  // namespace milane::host

@@ -120,7 +120,8 @@ std::size_t TransposedConv::work_bytes(int slots) const {
 
 void TransposedConv::run(DType dtype, const std::byte* x, DType weight_dtype,
                          const std::byte* weight, const float* bias, DType out_dtype, std::byte* y,
-                         std::byte* packed, std::byte* dense, const Workspace& ws) const {
+                         std::byte* packed, std::byte* dense, const Following& following,
+                         const Workspace& ws) const {
   for (const Phase& phase : phases) {
     TapWeights weights{weight_dtype, phase.owned.view().data};
     if (weights.data == nullptr) {
@@ -128,7 +129,7 @@ void TransposedConv::run(DType dtype, const std::byte* x, DType weight_dtype,
       pack_taps(phase.conv, phase.layout, weight, weights);
     }
     const bool direct = phases.size() == 1;
-    run_taps(phase.conv, weights, bias, dtype, x, out_dtype, direct ? y : dense, ws);
+    run_taps(phase.conv, weights, bias, dtype, x, out_dtype, direct ? y : dense, following, ws);
     if (direct) continue;
     dispatch_float(out_dtype, [&]<class T>() {
       scatter(*this, phase, reinterpret_cast<const T*>(dense), reinterpret_cast<T*>(y));
@@ -166,10 +167,11 @@ RunFn op_conv_transpose(OpSite& site) {
   const Scratch packed = site.scratch(weight.is_constant() ? 0 : conv->packed_bytes(weight.dtype));
   const Scratch dense = site.scratch(conv->dense_bytes(y.dtype));
   const Scratch work = site.scratch(conv->work_bytes(slots));
-  return [=, c = std::shared_ptr<const TransposedConv>(std::move(conv))](const Exec& e) {
+  return [=, following = site.following(),
+          c = std::shared_ptr<const TransposedConv>(std::move(conv))](const Exec& e) {
     c->run(x.dtype, e.in<std::byte>(x), weight.dtype, e.in<std::byte>(weight), bias.get(e), y.dtype,
            e.out<std::byte>(y), e.scratch<std::byte>(packed), e.scratch<std::byte>(dense),
-           {e.scratch<std::byte>(work), slots});
+           *following, {e.scratch<std::byte>(work), slots});
   };
 }
 

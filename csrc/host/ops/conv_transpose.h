@@ -26,7 +26,7 @@ struct TransposedConv {
   std::size_t work_bytes(int slots) const;
   void run(DType dtype, const std::byte* x, DType weight_dtype, const std::byte* weight,
            const float* bias, DType out_dtype, std::byte* y, std::byte* packed, std::byte* dense,
-           const Workspace& workspace) const;
+           const Following& following, const Workspace& workspace) const;
 };
 
 }  // namespace milane::host

@@ -127,7 +127,8 @@ DepthwiseConv::DepthwiseConv(const Window& w, std::int64_t b, std::int64_t c, st
 std::size_t DepthwiseConv::slot_bytes() const { return float_bytes(window.plane_floats()); }
 
 void DepthwiseConv::run(DType dtype, const std::byte* x, const float* weight, const float* bias,
-                        DType out_dtype, std::byte* y, const Workspace& ws) const {
+                        DType out_dtype, std::byte* y, const Following& following,
+                        const Workspace& ws) const {
   const Window& w = window;
   WindowTile shape{};
   shape.taps = taps->data();
@@ -152,6 +153,7 @@ void DepthwiseConv::run(DType dtype, const std::byte* x, const float* weight, co
           const std::int64_t at = (job * multiplier + j) * w.out[0] + d;
           tile.y = y + bytes_of(out_dtype, at * w.out[1] * w.out[2]);
           kernels().window_sum(tile);
+          following.run(out_dtype, tile.y, w.out[1] * w.out[2]);
         }
       }
     }

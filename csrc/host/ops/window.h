@@ -64,7 +64,7 @@ struct DepthwiseConv {
   // y[batch, channels * multiplier, out...] from x[batch, channels, in...], weight[channels *
   // multiplier, taps].
   void run(DType dtype, const std::byte* x, const float* weight, const float* bias, DType out_dtype,
-           std::byte* y, const Workspace& workspace) const;
+           std::byte* y, const Following& following, const Workspace& workspace) const;
 };
 
 // Pooling of every plane: along rows, then along columns.

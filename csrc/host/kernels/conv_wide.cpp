@@ -1,0 +1,104 @@
+// The other register tile of convolutions: lanes are neighbouring columns, so that nothing is
+// turned before it is stored. For lines that fill its registers; conv.cpp has the one for any line.
+#include <cstring>
+
+#include "host/kernels/micro.h"
+#include "host/kernels/tile.h"
+
+namespace milane::host::MILANE_ISA {
+
+void chain(const Micro*, int, float* const*, int);
+
+namespace {
+
+template <class T>
+MILANE_INLINE void store_part(T* p, Vec v, std::int64_t count) {
+#if defined(MILANE_ISA_v4)
+  const auto lanes = static_cast<__mmask16>((1u << static_cast<unsigned>(count)) - 1u);
+  if constexpr (sizeof(T) == sizeof(float)) {
+    _mm512_mask_storeu_ps(p, lanes, v);
+  } else {
+    const __m256i h = _mm512_maskz_cvtps_ph(kAllLanes, v, _MM_FROUND_TO_NEAREST_INT);
+    _mm256_mask_storeu_epi16(p, lanes, h);
+  }
+#else
+  T out[kWidth];
+  store_vec(out, v);
+  std::memcpy(p, out, static_cast<std::size_t>(count) * sizeof(T));
+#endif
+}
+
+template <class T, int vecs>
+MILANE_INLINE void store_row(const ConvTile& t, std::int64_t row, const Vec (&v)[vecs]) {
+  T* const y = static_cast<T*>(t.y) + row * t.row_stride;
+  MILANE_UNROLL
+  for (int j = 0; j < vecs; ++j) {
+    const std::int64_t left = t.columns - j * kWidth;
+    left >= kWidth ? store_vec(y + j * kWidth, v[j]) : store_part(y + j * kWidth, v[j], left);
+  }
+}
+
+template <class T, int vecs>
+MILANE_INLINE void leave(const ConvTile& t, Vec (&c)[kTileRows][vecs]) {
+  constexpr bool kIsHalf = sizeof(T) == 2;
+  // What is rounded to a half below 0: -2^-25 is still rounded to -0, which relu keeps.
+  const Vec negative = splat(kIsHalf ? -0x1p-25f : 0.0f);
+  const bool relu = t.steps == 1 && t.after->op == MicroOp::kRelu;
+  alignas(64) float space[ConvTile::kSteps + 1][kTileRows * vecs * kWidth];
+  MILANE_UNROLL
+  for (int i = 0; i < kTileRows; ++i) {
+    MILANE_UNROLL
+    for (int j = 0; j < vecs; ++j) {
+      if (t.bias != nullptr && i < t.rows) c[i][j] += splat(t.bias[i]);
+      if (relu) c[i][j] = c[i][j] < negative ? Vec{} : c[i][j];
+    }
+    if (t.steps == 0 || relu) {
+      if (i < t.rows) store_row<T, vecs>(t, i, c[i]);
+      continue;
+    }
+    MILANE_UNROLL
+    for (int j = 0; j < vecs; ++j)
+      store_vec(space[0] + (i * vecs + j) * kWidth, kIsHalf ? round_half(c[i][j]) : c[i][j]);
+  }
+  if (t.steps == 0 || relu) return;
+  float* registers[ConvTile::kSteps + 1];
+  for (int i = 0; i <= t.steps; ++i) registers[i] = space[i];
+  chain(t.after, t.steps, registers, kTileRows * vecs * kWidth);
+  for (std::int64_t i = 0; i < t.rows; ++i) {
+    Vec v[vecs];
+    MILANE_UNROLL
+    for (int j = 0; j < vecs; ++j) v[j] = load_vec(registers[t.steps] + (i * vecs + j) * kWidth);
+    store_row<T, vecs>(t, i, v);
+  }
+}
+
+template <int vecs>
+void tile(const ConvTile& t, const float* weights) {
+  Vec c[kTileRows][vecs] = {};
+  for (std::int64_t n = 0; n < t.taps; ++n) {
+    const float* x = t.tap[n].x + t.column;
+    const float* w = weights + t.tap[n].weight;
+    for (std::int64_t k = 0; k < t.channels; ++k, x += t.pitch, w += kPanel) {
+      Vec row[vecs];
+      MILANE_UNROLL
+      for (int j = 0; j < vecs; ++j) row[j] = load_vec(x + j * kWidth);
+      MILANE_UNROLL
+      for (int i = 0; i < kTileRows; ++i) {
+        const Vec a = splat(w[i]);
+        MILANE_UNROLL
+        for (int j = 0; j < vecs; ++j) c[i][j] = multiply_add(row[j], a, c[i][j]);
+      }
+    }
+  }
+  t.half ? leave<Half, vecs>(t, c) : leave<float, vecs>(t, c);
+}
+
+}  // namespace
+
+void conv_wide(const ConvTile& t, const float* weights) {
+  constexpr int kMost = kTileColumns / kWidth;
+  if (kMost > 1 && t.columns <= kWidth) return tile<1>(t, weights);
+  tile<kMost>(t, weights);
+}
+
+}  // namespace milane::host::MILANE_ISA
