@@ -28,9 +28,10 @@ constexpr int kMaxThreads = 1024;
 // A caller that waited so long looks whether those it waits for run at all.
 constexpr std::int64_t kSuspectNs = 50'000;
 // How long jobs stay on the caller's thread after one was held up: so long at first, twice as long
-// each time that it happens again, and from the start after a second without.
+// each time that it happens again, and from the start after so much work that was not: a process
+// that competes for long takes a CPU within that, one that has just ended does not.
 constexpr std::int64_t kPauseNs = 2'000'000, kMostPauseNs = 1'000'000'000;
-constexpr std::int64_t kForgetNs = 1'000'000'000;
+constexpr std::int64_t kHealthyNs = 20'000'000;
 
 std::int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -69,9 +70,9 @@ struct Pool {
   std::atomic<int> limit{1};  // workers that take part
   int workers = 0;            // workers started
   std::deque<Worker> all;
-  // Only the holder of g_busy uses these: until when jobs stay on one thread, and for how long they
-  // were last kept there.
-  std::int64_t alone_until_ns = 0, pause_ns = 0;
+  // Only the holder of g_busy uses these: until when jobs stay on one thread, for how long they
+  // were last kept there, and how much work was shared since without being held up.
+  std::int64_t alone_until_ns = 0, pause_ns = 0, healthy_ns = 0;
 };
 
 std::atomic<Pool*> g_pool{nullptr};  // never destroyed: workers may outlive static destructors
@@ -193,18 +194,18 @@ void go_alone(Pool& pool, std::int64_t now) {
   pool.pause_ns = pool.pause_ns == 0 ? kPauseNs : 2 * pool.pause_ns;
   if (pool.pause_ns > kMostPauseNs) pool.pause_ns = kMostPauseNs;
   pool.alone_until_ns = now + pool.pause_ns;
+  pool.healthy_ns = 0;
 }
-bool goes_alone(Pool& pool) {
-  if (pool.pause_ns == 0) return false;
-  const std::int64_t now = now_ns();
-  if (now - pool.alone_until_ns > kForgetNs) pool.pause_ns = 0;
-  return now < pool.alone_until_ns;
+void note_healthy(Pool& pool, std::int64_t ns) {
+  pool.healthy_ns += ns;
+  if (pool.healthy_ns > kHealthyNs) pool.pause_ns = 0;
 }
 
-// Workers that still hold a chunk are waited for; one that lost its CPU should get ours.
-void wait_until_empty(Pool& pool) {
+// Workers that still hold a chunk are waited for; one that lost its CPU should get ours. Returns
+// whether one had.
+bool wait_until_empty(Pool& pool) {
   for (int spins = 0; spins < 4096; ++spins) {
-    if (pool.inside.load() == 0) return;
+    if (pool.inside.load() == 0) return false;
     relax();
   }
   bool held_up = false;
@@ -218,7 +219,7 @@ void wait_until_empty(Pool& pool) {
     since = now;
     used = used_now;
   }
-  if (held_up) go_alone(pool, now_ns());
+  return held_up;
 }
 
 }  // namespace
@@ -250,7 +251,8 @@ void parallel_for(std::int64_t n, std::int64_t grain, Body body) {
     return;
   }
   Pool& pool = pool_with(threads - 1);
-  if (goes_alone(pool)) {
+  const std::int64_t start = pool.pause_ns == 0 ? 0 : now_ns();
+  if (start != 0 && start < pool.alone_until_ns) {
     g_busy.store(false, std::memory_order_release);
     body(0, n);
     return;
@@ -265,7 +267,11 @@ void parallel_for(std::int64_t n, std::int64_t grain, Body body) {
   if (pool.sleepers.load() > 0) pool.epoch.notify_all();
   run_chunks(pool);
   pool.open.store(false);
-  wait_until_empty(pool);
+  if (wait_until_empty(pool)) {
+    go_alone(pool, now_ns());
+  } else if (start != 0) {
+    note_healthy(pool, now_ns() - start);
+  }
   g_busy.store(false, std::memory_order_release);
 }
 

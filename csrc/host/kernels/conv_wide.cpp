@@ -1,8 +1,7 @@
 // The other register tile of convolutions: lanes are neighbouring columns, so that nothing is
 // turned before it is stored. For lines that fill its registers; conv.cpp has the one for any line.
-#include <cstring>
-
 #include "host/kernels/micro.h"
+#include "host/kernels/part.h"
 #include "host/kernels/tile.h"
 
 namespace milane::host::MILANE_ISA {
@@ -10,23 +9,6 @@ namespace milane::host::MILANE_ISA {
 void chain(const Micro*, int, float* const*, int);
 
 namespace {
-
-template <class T>
-MILANE_INLINE void store_part(T* p, Vec v, std::int64_t count) {
-#if defined(MILANE_ISA_v4)
-  const auto lanes = static_cast<__mmask16>((1u << static_cast<unsigned>(count)) - 1u);
-  if constexpr (sizeof(T) == sizeof(float)) {
-    _mm512_mask_storeu_ps(p, lanes, v);
-  } else {
-    const __m256i h = _mm512_maskz_cvtps_ph(kAllLanes, v, _MM_FROUND_TO_NEAREST_INT);
-    _mm256_mask_storeu_epi16(p, lanes, h);
-  }
-#else
-  T out[kWidth];
-  store_vec(out, v);
-  std::memcpy(p, out, static_cast<std::size_t>(count) * sizeof(T));
-#endif
-}
 
 template <class T, int vecs>
 MILANE_INLINE void store_row(const ConvTile& t, std::int64_t row, const Vec (&v)[vecs]) {

@@ -1,8 +1,7 @@
 // A matrix as it lies in memory times a vector or a few, not packed. Sums are split the same
 // way on every instruction set: sixteen ways along rows, two ways down columns.
-#include <cstring>
-
-#include "host/kernels/vec.h"
+#include "host/kernels/part.h"
+#include "host/kernels/transpose.h"
 
 namespace milane::host::MILANE_ISA {
 namespace {
@@ -15,42 +14,6 @@ constexpr bool kWide = true;  // twice the registers, so two vectors have twice 
 #else
 constexpr bool kWide = false;
 #endif
-
-// `count` < kWidth elements and zeros, without touching the bytes behind them.
-template <class T>
-MILANE_INLINE Vec load_part(const T* p, std::int64_t count) {
-  T in[kWidth] = {};
-  if (count > 0) std::memcpy(in, p, static_cast<std::size_t>(count) * sizeof(T));
-  return load_vec(in);
-}
-
-MILANE_INLINE void store_some(float* p, Vec v, std::int64_t count) {
-  if (count == kWidth) return store_vec(p, v);
-  float out[kWidth];
-  store_vec(out, v);
-  std::memcpy(p, out, static_cast<std::size_t>(count) * sizeof(float));
-}
-
-// The lanes of two registers in turn: those of their lower halves, and those of their upper ones.
-MILANE_INLINE Vec zip_low(Vec a, Vec b) {
-#if defined(MILANE_ISA_v4)
-  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-#elif defined(MILANE_ISA_v3)
-  return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-#else
-  return __builtin_shufflevector(a, b, 0, 4, 1, 5);
-#endif
-}
-MILANE_INLINE Vec zip_high(Vec a, Vec b) {
-#if defined(MILANE_ISA_v4)
-  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
-                                 31);
-#elif defined(MILANE_ISA_v3)
-  return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-#else
-  return __builtin_shufflevector(a, b, 2, 6, 3, 7);
-#endif
-}
 
 // The sum of each register's lanes, upper half to lower half until one is left: lane i is that of
 // sums[i]. Every round halves the registers; zipping row i with row i + half puts the bits of the
@@ -88,6 +51,7 @@ MILANE_INLINE void dot_some(const T* const* w, const float* x, std::int64_t dept
   if (k < depth) {
     MILANE_UNROLL
     for (int v = 0; v < kVecs; ++v, k += kWidth) {
+      if (k >= depth) break;
       const std::int64_t left = depth - k < kWidth ? depth - k : kWidth;
       MILANE_UNROLL
       for (int i = 0; i < kRows; ++i) {
@@ -145,7 +109,7 @@ MILANE_INLINE void dot_rows(const T* w, std::int64_t stride, std::int64_t rows, 
     }
     MILANE_UNROLL
     for (int j = 0; j < kVectors; ++j)
-      store_some(y + j * pitch + first, sums_of_lanes(sums[j]), count);
+      store_part(y + j * pitch + first, sums_of_lanes(sums[j]), count);
   }
 }
 
@@ -174,7 +138,7 @@ MILANE_INLINE void columns(const T* w, std::int64_t stride, const float* x, std:
   for (int j = 0; j < kVectors; ++j) {
     MILANE_UNROLL
     for (int i = 0; i < kCount; ++i)
-      store_some(y + j * pitch + i * kWidth, acc[0][j][i] + acc[1][j][i], part);
+      store_part(y + j * pitch + i * kWidth, acc[0][j][i] + acc[1][j][i], part);
   }
 }
 

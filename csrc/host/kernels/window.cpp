@@ -1,27 +1,9 @@
 // Windows over planes (depthwise convolution, pooling) and the softmax of attention tiles.
-#include <cstring>
-
+#include "host/kernels/part.h"
 #include "host/kernels/tile.h"
 
 namespace milane::host::MILANE_ISA {
 namespace {
-
-template <class T>
-MILANE_INLINE void store_part(T* p, Vec v, std::int64_t count) {
-#if defined(MILANE_ISA_v4)
-  const auto lanes = static_cast<__mmask16>((1u << static_cast<unsigned>(count)) - 1u);
-  if constexpr (sizeof(T) == sizeof(float)) {
-    _mm512_mask_storeu_ps(p, lanes, v);
-  } else {
-    const __m256i h = _mm512_maskz_cvtps_ph(kAllLanes, v, _MM_FROUND_TO_NEAREST_INT);
-    _mm256_mask_storeu_epi16(p, lanes, h);
-  }
-#else
-  T out[kWidth];
-  store_vec(out, v);
-  std::memcpy(p, out, static_cast<std::size_t>(count) * sizeof(T));
-#endif
-}
 
 // The larger lane of a and b; NaN wins on either side, a where they are equal.
 MILANE_INLINE Vec larger(Vec a, Vec b) {
