@@ -51,8 +51,8 @@ MILANE_INLINE void dot_some(const T* const* w, const float* x, std::int64_t dept
   if (k < depth) {
     MILANE_UNROLL
     for (int v = 0; v < kVecs; ++v, k += kWidth) {
-      if (k >= depth) break;
-      const std::int64_t left = depth - k < kWidth ? depth - k : kWidth;
+      const std::int64_t rest = depth - k < kWidth ? depth - k : kWidth;
+      const std::int64_t left = rest < 0 ? 0 : rest;
       MILANE_UNROLL
       for (int i = 0; i < kRows; ++i) {
         const Vec row = load_part(w[i] + k, left);
