@@ -307,7 +307,7 @@ busy.terminate()
 
 @pytest.mark.skipif(sys.platform != "linux", reason="pins single threads to a CPU")
 def test_a_worker_that_shares_its_cpu_changes_no_result() -> None:
-    """The caller then takes its work back to one thread for a while; see csrc/host/parallel.cpp."""
+    """It loses its CPU in the middle of a share, which the caller waits for."""
     done = subprocess.run(
         [sys.executable, "-c", HELD_UP], capture_output=True, text=True, timeout=120, check=False
     )

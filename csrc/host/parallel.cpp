@@ -4,12 +4,9 @@
 #include <sched.h>
 #include <signal.h>
 
-#include <time.h>
-
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
-#include <deque>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -25,19 +22,6 @@ using Body = FunctionRef<void(std::int64_t, std::int64_t)>;
 // program is shorter, the gap between two programs is not.
 constexpr auto kSpin = std::chrono::microseconds(70);
 constexpr int kMaxThreads = 1024;
-// A caller that waited so long looks whether those it waits for run at all.
-constexpr std::int64_t kSuspectNs = 50'000;
-// How long jobs stay on the caller's thread after one was held up: so long at first, twice as long
-// each time that it happens again, and from the start after so much work that was not: a process
-// that competes for long takes a CPU within that, one that has just ended does not.
-constexpr std::int64_t kPauseNs = 2'000'000, kMostPauseNs = 1'000'000'000;
-constexpr std::int64_t kHealthyNs = 20'000'000;
-
-std::int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -46,15 +30,6 @@ inline void relax() {
   __asm__ volatile("yield");
 #endif
 }
-
-// What a worker has used of a CPU, for the caller that waits for it.
-struct Worker {
-  std::atomic<bool> inside{false};
-#if defined(__linux__)
-  clockid_t clock{};
-  bool timed = false;
-#endif
-};
 
 // One job at a time. A worker steps `inside` before it reads `open`, the caller shuts `open` before
 // it reads `inside` (both sequentially consistent), so the job's fields change only while nobody
@@ -69,10 +44,6 @@ struct Pool {
   const Body* body = nullptr;
   std::atomic<int> limit{1};  // workers that take part
   int workers = 0;            // workers started
-  std::deque<Worker> all;
-  // Only the holder of g_busy uses these: until when jobs stay on one thread, for how long they
-  // were last kept there, and how much work was shared since without being held up.
-  std::int64_t alone_until_ns = 0, pause_ns = 0, healthy_ns = 0;
 };
 
 std::atomic<Pool*> g_pool{nullptr};  // never destroyed: workers may outlive static destructors
@@ -109,14 +80,12 @@ std::uint32_t wait_for_job(Pool& pool, std::uint32_t seen) {
   return now;
 }
 
-void work(Pool& pool, Worker& self, int index, std::uint32_t seen) {
+void work(Pool& pool, int index, std::uint32_t seen) {
   for (;;) {
     seen = wait_for_job(pool, seen);
     if (index >= pool.limit.load(std::memory_order_relaxed)) continue;
     pool.inside.fetch_add(1);
-    self.inside.store(true, std::memory_order_relaxed);
     if (pool.open.load()) run_chunks(pool);
-    self.inside.store(false, std::memory_order_relaxed);
     pool.inside.fetch_sub(1);
   }
 }
@@ -129,16 +98,10 @@ void start_workers(Pool& pool, int wanted) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
     while (pool.workers < wanted) {
-      Worker& worker = pool.all.emplace_back();
-      std::thread thread(work, std::ref(pool), std::ref(worker), pool.workers, pool.epoch.load());
-#if defined(__linux__)
-      worker.timed = pthread_getcpuclockid(thread.native_handle(), &worker.clock) == 0;
-#endif
-      thread.detach();
+      std::thread(work, std::ref(pool), pool.workers, pool.epoch.load()).detach();
       ++pool.workers;
     }
   } catch (const std::system_error&) {  // no more threads to be had: go on with those there are
-    pool.all.pop_back();
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
@@ -174,52 +137,15 @@ int default_threads() {
   return n >= 1 ? n : 1;
 }
 
-// What the workers inside have used of CPUs so far; negative where the system does not say.
-std::int64_t used_ns([[maybe_unused]] const Pool& pool) {
-  std::int64_t total = -1;
-#if defined(__linux__)
-  for (const Worker& worker : pool.all) {
-    timespec used{};
-    if (!worker.inside.load(std::memory_order_relaxed) || !worker.timed) continue;
-    if (clock_gettime(worker.clock, &used) != 0) continue;
-    total = (total < 0 ? 0 : total) + used.tv_sec * 1'000'000'000 + used.tv_nsec;
+// Workers that still hold a chunk are waited for; one that lost its CPU should get ours.
+void wait_until_empty(Pool& pool) {
+  for (int spins = 0; pool.inside.load() != 0; ++spins) {
+    if (spins < 4096) {
+      relax();
+    } else {
+      std::this_thread::yield();
+    }
   }
-#endif
-  return total;
-}
-
-// Another process has the CPU of a worker that holds a chunk: there is none to spare for workers,
-// and who waits for one is held up by a whole time slice. Keeps the next jobs on one thread.
-void go_alone(Pool& pool, std::int64_t now) {
-  pool.pause_ns = pool.pause_ns == 0 ? kPauseNs : 2 * pool.pause_ns;
-  if (pool.pause_ns > kMostPauseNs) pool.pause_ns = kMostPauseNs;
-  pool.alone_until_ns = now + pool.pause_ns;
-  pool.healthy_ns = 0;
-}
-void note_healthy(Pool& pool, std::int64_t ns) {
-  pool.healthy_ns += ns;
-  if (pool.healthy_ns > kHealthyNs) pool.pause_ns = 0;
-}
-
-// Workers that still hold a chunk are waited for; one that lost its CPU should get ours. Returns
-// whether one had.
-bool wait_until_empty(Pool& pool) {
-  for (int spins = 0; spins < 4096; ++spins) {
-    if (pool.inside.load() == 0) return false;
-    relax();
-  }
-  bool held_up = false;
-  std::int64_t since = now_ns(), used = used_ns(pool);
-  while (pool.inside.load() != 0) {
-    std::this_thread::yield();
-    const std::int64_t now = now_ns();
-    if (held_up || used < 0 || now - since < kSuspectNs) continue;
-    const std::int64_t used_now = used_ns(pool);
-    held_up = used_now >= used && used_now - used < (now - since) / 4;
-    since = now;
-    used = used_now;
-  }
-  return held_up;
 }
 
 }  // namespace
@@ -251,12 +177,6 @@ void parallel_for(std::int64_t n, std::int64_t grain, Body body) {
     return;
   }
   Pool& pool = pool_with(threads - 1);
-  const std::int64_t start = pool.pause_ns == 0 ? 0 : now_ns();
-  if (start != 0 && start < pool.alone_until_ns) {
-    g_busy.store(false, std::memory_order_release);
-    body(0, n);
-    return;
-  }
   pool.limit.store(threads - 1, std::memory_order_relaxed);
   pool.n = n;
   pool.grain = grain;
@@ -267,11 +187,7 @@ void parallel_for(std::int64_t n, std::int64_t grain, Body body) {
   if (pool.sleepers.load() > 0) pool.epoch.notify_all();
   run_chunks(pool);
   pool.open.store(false);
-  if (wait_until_empty(pool)) {
-    go_alone(pool, now_ns());
-  } else if (start != 0) {
-    note_healthy(pool, now_ns() - start);
-  }
+  wait_until_empty(pool);
   g_busy.store(false, std::memory_order_release);
 }
 
