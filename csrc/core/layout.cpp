@@ -137,31 +137,6 @@ void with_row_copier(std::size_t bytes, Each&& each) {
   each(ShortRow<32>{bytes});
 }
 
-// Whether all rows lie one stride apart, whatever the plane.
-bool rows_are_even(const TensorLayout& layout) {
-  const std::vector<std::int64_t>& shape = layout.shape();
-  std::int64_t next = static_cast<std::int64_t>(layout.row_stride()) * layout.height();
-  for (std::size_t axis = shape.size(); axis-- > 0;) {
-    if (axis + 2 >= shape.size() || shape[axis] == 1) continue;
-    if (layout.strides()[axis] != next) return false;
-    next *= shape[axis];
-  }
-  return true;
-}
-
-// copy(offset in the surface, offset in the dense tensor) for each row; the offsets of rows that
-// lie evenly need no walk over the axes.
-template <class Copy>
-void for_each_row(const TensorLayout& layout, std::size_t row, Copy copy) {
-  if (layout.is_packed() || !rows_are_even(layout)) {
-    return for_each_run(layout, [=](std::size_t offset, std::int64_t first, std::int64_t) {
-      copy(offset, static_cast<std::size_t>(first) * layout.elem_size());
-    });
-  }
-  const auto rows = static_cast<std::size_t>(layout.rows());
-  for (std::size_t i = 0; i < rows; ++i) copy(i * layout.row_stride(), i * row);
-}
-
 std::size_t run_bytes(const TensorLayout& layout) {
   return layout.is_packed() ? layout.logical_bytes()
                             : static_cast<std::size_t>(layout.width()) * layout.elem_size();
@@ -170,18 +145,20 @@ std::size_t run_bytes(const TensorLayout& layout) {
 }  // namespace
 
 void copy_rows_from_dense(const TensorLayout& layout, std::byte* surface, const std::byte* dense) {
-  const std::size_t bytes = run_bytes(layout);
-  with_row_copier(bytes, [&](auto row) {
-    for_each_row(layout, bytes,
-                 [=](std::size_t at, std::size_t from) { row(surface + at, dense + from); });
+  with_row_copier(run_bytes(layout), [&](auto copy) {
+    for_each_run(layout, [=, size = layout.elem_size()](std::size_t offset, std::int64_t first,
+                                                        std::int64_t) {
+      copy(surface + offset, dense + static_cast<std::size_t>(first) * size);
+    });
   });
 }
 
 void copy_rows_to_dense(const TensorLayout& layout, const std::byte* surface, std::byte* dense) {
-  const std::size_t bytes = run_bytes(layout);
-  with_row_copier(bytes, [&](auto row) {
-    for_each_row(layout, bytes,
-                 [=](std::size_t at, std::size_t to) { row(dense + to, surface + at); });
+  with_row_copier(run_bytes(layout), [&](auto copy) {
+    for_each_run(layout, [=, size = layout.elem_size()](std::size_t offset, std::int64_t first,
+                                                        std::int64_t) {
+      copy(dense + static_cast<std::size_t>(first) * size, surface + offset);
+    });
   });
 }
 

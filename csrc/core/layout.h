@@ -87,16 +87,18 @@ void for_each_run(const TensorLayout& layout, F&& f) {
     f(std::size_t{0}, std::int64_t{0}, layout.logical_elements());
     return;
   }
-  const std::int64_t planes = layout.rows() / layout.height();
+  // Out of the loops: what is called may write memory, so the compiler would look each up again.
+  const std::int64_t width = layout.width(), height = layout.height();
+  const std::int64_t channels = layout.channels(), count = layout.rows();
+  const std::size_t row_stride = layout.row_stride(), plane_stride = layout.plane_stride();
   std::int64_t first = 0;
-  std::size_t start = 0;
-  for (std::int64_t plane = 0; plane < planes; ++plane) {
-    const bool next = plane % layout.channels() != 0;
-    start = next ? start + layout.plane_stride() : layout.row_offset(plane * layout.height());
-    std::size_t offset = start;
-    for (std::int64_t row = 0; row < layout.height(); ++row, first += layout.width()) {
-      f(offset, first, layout.width());
-      offset += layout.row_stride();
+  for (std::int64_t rows = 0; rows < count; rows += channels * height) {
+    std::size_t plane = layout.row_offset(rows);
+    for (std::int64_t c = 0; c < channels; ++c, plane += plane_stride) {
+      std::size_t offset = plane;
+      for (std::int64_t row = 0; row < height; ++row, offset += row_stride, first += width) {
+        f(offset, first, width);
+      }
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "core/integers.h"
 #include "host/gemv.h"
 
 namespace milane::host {
@@ -15,9 +16,6 @@ constexpr std::int64_t kDepthBlock = 256;
 constexpr std::int64_t kGroup = 256;
 // The operand that all tasks share is packed in pieces of about this many floats.
 constexpr std::int64_t kSharedFloats = std::int64_t{1} << 21;
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 
 const std::byte* element(const MatrixRef& m, std::int64_t row, std::int64_t column) {
   return static_cast<const std::byte*>(m.data) + (row * m.row_stride + column * m.column_stride) *

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/integers.h"
 #include "host/kernels/bf16.h"
 
 namespace milane::host {
@@ -15,12 +16,8 @@ constexpr std::int64_t kPieceElements = std::int64_t{1} << 22;
 constexpr std::int64_t kGroupElements = std::int64_t{1} << 18;
 // Columns of a tile.
 constexpr std::int64_t kWide = Bf16Kernels::kPanels * kPanel;
-// Below this many multiply-adds, waking other threads costs more than it brings.
-constexpr std::int64_t kSmallProduct = 1 << 17;
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-std::int64_t panel_elements(std::int64_t depth) { return ceil_div(depth, 2) * 2 * kPanel; }
+std::int64_t panel_elements(std::int64_t depth) { return round_up(depth, 2) * kPanel; }
 std::int64_t element_of(const PackedView& v, std::int64_t row) {
   return row / kPanel * panel_elements(v.depth);
 }

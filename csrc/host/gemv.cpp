@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/integers.h"
+
 namespace milane::host {
 namespace {
 
@@ -11,8 +13,6 @@ constexpr std::int64_t kGroup = 4;  // panels that share a pass over the vectors
 constexpr std::int64_t kDepthBlock = 256;
 // Columns of a task with few rows, or rows of its matrix.
 constexpr std::int64_t kColumns = 64;
-
-std::int64_t round_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b * b; }
 
 // y[16] = panel `index` of w times x[depth]
 void panel_times_vector(const PackedView& w, std::int64_t index, const float* x, float* y) {
@@ -85,7 +85,7 @@ std::int64_t most_vectors() {
 
 void run_vectors(const PackedView& w, const float* x, std::int64_t count, const OutputRef& c,
                  bool transposed, int slots) {
-  const std::int64_t panels = (w.rows + kPanel - 1) / kPanel;
+  const std::int64_t panels = ceil_div(w.rows, kPanel);
   const std::int64_t work = kGroup * kPanel * std::max<std::int64_t>(w.depth, 1) * count;
   const auto body = [&](std::int64_t begin, std::int64_t end) {
     alignas(64) float y[kMostVectors * kGroup * kPanel];
@@ -105,7 +105,7 @@ void run_vectors(const PackedView& w, const float* x, std::int64_t count, const 
       }
     }
   };
-  const std::int64_t groups = (panels + kGroup - 1) / kGroup;
+  const std::int64_t groups = ceil_div(panels, kGroup);
   if (slots == 1) return body(0, groups);
   parallel_for(groups, std::max<std::int64_t>(1, kSmallProduct / work), body);
 }
@@ -122,7 +122,7 @@ void run_few_rows(const MatmulShape& s, const MatrixRef& a, const MatrixRef& b, 
   }
   const bool contiguous = b.row_stride == 1 || b.column_stride == 1;
   const int slots = s.m * s.n * s.k < kSmallProduct ? 1 : ws.slots;
-  run_slots(slots, (s.n + kColumns - 1) / kColumns, [&](int slot, std::int64_t task) {
+  run_slots(slots, ceil_div(s.n, kColumns), [&](int slot, std::int64_t task) {
     alignas(64) float y[kFewRows * kColumns];
     const std::int64_t first = task * kColumns, n = std::min(kColumns, s.n - first);
     if (contiguous) {

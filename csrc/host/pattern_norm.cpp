@@ -185,6 +185,10 @@ class MaxFirstNorms : PatternGraph {
 
 }  // namespace
 
-void apply_max_first_norms(Graph& graph) { MaxFirstNorms(graph).run(); }
+void apply_max_first_norms(Graph& graph) {
+  const auto is_max = [](const Node& node) { return node.op == "reduce_max"; };
+  // Who reads what is not worth finding out for programs without one.
+  if (std::any_of(graph.nodes.begin(), graph.nodes.end(), is_max)) MaxFirstNorms(graph).run();
+}
 
 }  // namespace milane::host

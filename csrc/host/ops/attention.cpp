@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "core/integers.h"
 #include "host/ops/operands.h"
 
 namespace milane::host {
@@ -15,8 +16,6 @@ namespace {
 constexpr std::int64_t kKeyTile = 64;
 constexpr std::int64_t kQueryBlock = 128;
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-
-std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
 const std::byte* at(const std::byte* p, DType dtype, std::int64_t i) {
   return p + i * static_cast<std::int64_t>(dtype_size(dtype));

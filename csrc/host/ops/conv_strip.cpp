@@ -2,6 +2,7 @@
 // of all channels side by side, and every tap of every output channel reads it there.
 #include <algorithm>
 
+#include "core/integers.h"
 #include "host/ops/conv.h"
 
 namespace milane::host {
@@ -17,10 +18,7 @@ std::int64_t strip_floats(const TapConv& conv) {
 constexpr std::int64_t kTasks = 4;
 // Turning a tile costs as much as this much depth, measured.
 constexpr std::int64_t kTurning = 10;
-// Below this many multiply-adds, waking other threads costs more than it brings.
-constexpr std::int64_t kSmallProduct = 1 << 17;
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 std::int64_t floor_div(std::int64_t a, std::int64_t b) {
   return a >= 0 ? a / b : -((-a + b - 1) / b);
 }
@@ -32,7 +30,7 @@ void zero(float* dst, std::int64_t pitch, std::int64_t count, std::int64_t chann
 // Equal parts of at most `most`, each a multiple of `unit`.
 std::int64_t part(std::int64_t count, std::int64_t most, std::int64_t unit) {
   const std::int64_t parts = ceil_div(count, std::max(most, unit));
-  return ceil_div(ceil_div(count, parts), unit) * unit;
+  return round_up(ceil_div(count, parts), unit);
 }
 
 // Tiles with columns in lanes leave lanes idle at the end of a line. Those with output channels in
@@ -42,7 +40,7 @@ bool fills_wide_tiles(const TapConv& conv) {
   const std::int64_t deepest = conv.taps.size() == 1 ? 192 : conv.out_channels <= kPanel ? 160 : 64;
   if (conv.depth() > deepest) return false;
   const std::int64_t lanes = std::min<std::int64_t>(kernels().nr, kPanel);
-  const std::int64_t idle = ceil_div(conv.out[2], lanes) * lanes - conv.out[2];
+  const std::int64_t idle = round_up(conv.out[2], lanes) - conv.out[2];
   return idle * conv.depth() <= kTurning * conv.out[2];
 }
 

@@ -9,6 +9,7 @@
 #include <limits>
 #include <utility>
 
+#include "core/integers.h"
 #include "host/ops/operands.h"
 
 namespace milane::host {
@@ -16,10 +17,6 @@ namespace {
 
 // A mask that lies this far below the best of its row leaves no weight if the scores allow it.
 constexpr float kGap = 20000;
-// Below this many multiply-adds, waking other threads costs more than it brings.
-constexpr std::int64_t kSmall = 1 << 17;
-
-std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
 std::int64_t offset_of(std::int64_t index, const Dims& dims, const Dims& strides) {
   std::int64_t at = 0;
@@ -236,7 +233,7 @@ std::size_t FusedAttention::slot_bytes() const { return Task::bytes(*this); }
 void FusedAttention::run(const Exec& e, const Workspace& ws) const {
   const std::int64_t batch = element_count(batch_dims), nr = kernels().nr;
   const std::int64_t tiles = (rows + nr - 1) / nr;
-  const int slots = batch * rows * keys * (depth + width) < kSmall ? 1 : ws.slots;
+  const int slots = batch * rows * keys * (depth + width) < kSmallProduct ? 1 : ws.slots;
   // Every task packs the keys and values of its batch: split one only for the threads' sake.
   const std::int64_t wanted = slots == 1 ? 1 : (2 * slots + batch - 1) / batch;
   const std::int64_t parts = std::min(tiles, wanted);
