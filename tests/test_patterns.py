@@ -313,6 +313,33 @@ def test_activations_in_one_step_with_their_convolution_keep_every_bit(
     check(build, f"{name}+{after}", [1e-7, 1.0, 300.0], numerics=numerics)
 
 
+def layer(rows: int, bias: bool, after: str) -> Graph:
+    """A linear layer, or a product with a constant, and what follows."""
+    graph = Graph()
+    x, w = graph.input("x", (rows, 70)), values((37, 70), 0.3, 3)
+    if bias:
+        b = graph.weight("b", (37,), data=values((37,), 1, 4))
+        y = ops.linear(x, graph.weight("w", w.shape, data=w), b)
+    else:
+        y = ops.matmul(x, graph.weight("w", w.T.shape, data=w.T))
+    for function in AFTER[after]:
+        y = function(y)
+    graph.output("out", y)
+    return graph
+
+
+@pytest.mark.parametrize("numerics", ["fp16", "fp32"])
+@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize("bias", [False, True], ids=["matmul", "linear"])
+@pytest.mark.parametrize("rows", [1, 3, 45], ids=["a vector", "a few", "tiles"])
+def test_activations_in_one_step_with_their_layer_keep_every_bit(
+    rows: int, bias: bool, after: str, numerics: str
+) -> None:
+    name = "linear" if bias else "matmul"
+    build = lambda: layer(rows, bias, after)  # noqa: E731
+    check(build, f"{name}+{after}", [1e-7, 1.0, 300.0], numerics=numerics)
+
+
 def test_no_more_than_three_operations_join_a_convolution() -> None:
     """The fourth is a step of its own."""
     graph = Convolution().graph([ops.relu, ops.abs, ops.silu, ops.tanh])

@@ -12,7 +12,7 @@ namespace milane::host {
 // Each takes the result of the one before and nothing else: step i reads register i and writes
 // register i + 1. Patterns fill it in after the step was made, so that op functions share it.
 struct Following {
-  static constexpr int kSteps = ConvTile::kSteps;
+  static constexpr int kSteps = kFollowing;
   std::vector<Micro> code;
 
   int steps() const { return static_cast<int>(code.size()); }

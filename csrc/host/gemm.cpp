@@ -10,171 +10,256 @@
 namespace milane::host {
 namespace {
 
-// Measured: depth blocks of 256 keep a widened panel in the first-level cache, groups of 256 rows
-// or columns amortise widening it.
-constexpr std::int64_t kDepthBlock = 256;
-constexpr std::int64_t kGroup = 256;
-// The operand that all tasks share is packed in pieces of about this many floats.
-constexpr std::int64_t kSharedFloats = std::int64_t{1} << 21;
+// Rows of x that a task widens are about this many floats: they stay in the second-level cache.
+constexpr std::int64_t kStripFloats = std::int64_t{1} << 17;
+// Depth that sums pass before they go to memory; so that deep products have tasks of many rows.
+constexpr std::int64_t kDepth = 1024;
+// An operand known only at run time is packed in pieces of about this many elements.
+constexpr std::int64_t kPieceElements = std::int64_t{1} << 21;
+// Panels of so many elements stay in the second-level cache while all rows pass.
+constexpr std::int64_t kResident = std::int64_t{1} << 18;
+// Tasks per thread, so that threads end together; of at least so many panels, because each widens
+// its rows.
+constexpr std::int64_t kTasks = 4, kLeastPanels = 16;
+constexpr std::int64_t kRun = ProductTile::kRun;
 
 const std::byte* element(const MatrixRef& m, std::int64_t row, std::int64_t column) {
   return static_cast<const std::byte*>(m.data) + (row * m.row_stride + column * m.column_stride) *
                                                      static_cast<std::int64_t>(dtype_size(m.dtype));
 }
 
-// Rows of `w` as the outer dimension of a panel.
-void pack_from(const PackedView& w, float* panel, std::int64_t pitch, std::int64_t k0,
-               std::int64_t depth, std::int64_t first, std::int64_t count) {
-  const auto size = static_cast<std::int64_t>(dtype_size(w.dtype));
-  for (std::int64_t i = 0; i < count;) {
-    const std::int64_t inside = (first + i) % kPanel;
-    const std::int64_t width = std::min(kPanel - inside, count - i);
-    const std::int64_t at = ((first + i) / kPanel * w.depth + k0) * kPanel + inside;
-    pack_tile(w.dtype, panel + i, pitch, w.data + at * size, 1, kPanel, width, depth);
-    i += width;
+int slots_for(const MatmulShape& s, int slots) {
+  return s.m * s.n * s.k < kSmallProduct ? 1 : slots;
+}
+
+// Equal parts of at most `most`, each a multiple of `unit`.
+std::int64_t part(std::int64_t count, std::int64_t most, std::int64_t unit) {
+  const std::int64_t parts = std::max<std::int64_t>(ceil_div(count, most), 1);
+  return round_up(ceil_div(count, parts), unit);
+}
+
+// How a product with packed columns is cut: tasks of some tiles of rows by some panels, which pass
+// pieces of the depth.
+struct Cut {
+  std::int64_t height, tiles, panels, depth, row_blocks, panel_blocks;
+  bool resident;  // all panels stay in the second-level cache
+
+  Cut(const MatmulShape& s, int slots) {
+    const std::int64_t unit = kernels().product_panels;
+    const std::int64_t rows = std::max<std::int64_t>(s.m, 1);
+    const std::int64_t all = std::max<std::int64_t>(ceil_div(s.n, kPanel), 1);
+    height = part(rows, kernels().product_rows, 2);
+    resident = s.n * s.k <= kResident;
+    depth = part(s.k, resident ? 4 * kDepth : kDepth, kRun);
+    const std::int64_t row_tiles = ceil_div(rows, height);
+    const std::int64_t most = kStripFloats / tile_floats();
+    tiles = resident ? 1 : part(row_tiles, std::max<std::int64_t>(most, 1), 1);
+    panels = round_up(all, unit);
+    if (s.k > depth) {  // sums go to memory in between
+      panels = part(all, std::max(kStripFloats / (tiles * height * kPanel), unit), unit);
+    }
+    const auto count = [&] {
+      row_blocks = ceil_div(row_tiles, tiles);
+      panel_blocks = ceil_div(all, panels);
+      return row_blocks * panel_blocks;
+    };
+    while (count() < kTasks * slots && slots > 1) {
+      if (panels > kLeastPanels) {
+        panels = part(all, panels / 2, unit);
+      } else if (tiles > 1) {
+        tiles = part(row_tiles, tiles / 2, 1);
+      } else {
+        break;
+      }
+    }
+    sums = s.k > depth ? tiles * kernels().product_rows * panels * kPanel : 0;
   }
-}
+  std::int64_t tile_floats() const {
+    return kernels().product_rows * std::max(round_up(depth, kRun), kRun);
+  }
+  std::int64_t strip_floats() const { return tiles * tile_floats(); }
+  std::int64_t slot_floats() const { return round_up(strip_floats() + sums, kPanel); }
 
-// Pads what the callback leaves: tiles always compute whole panels.
-void fill_panel(PackFn pack, float* panel, std::int64_t pitch, std::int64_t k0, std::int64_t depth,
-                std::int64_t first, std::int64_t count) {
-  if (count < pitch) std::memset(panel, 0, static_cast<std::size_t>(depth * pitch) * sizeof(float));
-  pack(panel, pitch, k0, depth, first, count);
-}
-
-// acc[16][nr] (+)= a[depth][16]^T b[depth][nr]; only the tiles that hold some of `rows`.
-void panel_product(const float* a, const float* b, std::int64_t depth, float* acc,
-                   std::int64_t rows, bool first) {
-  const Kernels& k = kernels();
-  for (std::int64_t i = 0; i < rows; i += k.mr)
-    k.gemm_tile(a + i, kPanel, b, depth, acc + i * k.nr, first);
-}
-
-int slots_for(std::int64_t m, std::int64_t n, std::int64_t k, int slots) {
-  return m * n * k < kSmallProduct ? 1 : slots;
-}
-
-// The two ways to run a product: everything shared is packed ahead, panels of the other operand are
-// packed (widened) by the task that uses them.
-struct Product {
-  std::int64_t m, n, k;
-  PackFn a, b;  // a: panels of 16 rows; b: panels of nr columns
-  OutputRef c;
+  std::int64_t sums;  // floats
 };
 
-// Columns packed at a time, when B is shared.
-std::int64_t shared_columns(std::int64_t n, std::int64_t k) {
-  const std::int64_t fit =
-      std::max(kGroup, kSharedFloats / std::max<std::int64_t>(k, 1) / kGroup * kGroup);
-  return std::min(round_up(n, kernels().nr), fit);
-}
-// Rows packed at a time, when A is shared.
-std::int64_t shared_rows(std::int64_t m, std::int64_t k) {
-  const std::int64_t fit =
-      std::max(kGroup, kSharedFloats / std::max<std::int64_t>(k, 1) / kGroup * kGroup);
-  return std::min(round_up(m, kPanel), fit);
-}
+// Columns of a product, sixteen side by side for every unit of depth: packed, or as they lie where
+// they are rows of a whole number of panels.
+struct Panels {
+  DType dtype;
+  const std::byte* data;
+  std::int64_t rows, depth;  // of the panels' matrix: C's columns
+  std::int64_t apart, step;  // elements from panel to panel, and along the depth
 
-std::int64_t slot_floats() {
-  const std::int64_t nr = std::max<std::int64_t>(kernels().nr, kPanel);
-  return kDepthBlock * nr + kGroup * nr;  // one widened panel, one group of accumulators
-}
-std::size_t shared_b_bytes(std::int64_t n, std::int64_t k, int slots) {
-  return static_cast<std::size_t>(shared_columns(n, k) * k + slots * slot_floats()) * sizeof(float);
-}
-std::size_t shared_a_bytes(std::int64_t m, std::int64_t k, int slots) {
-  return static_cast<std::size_t>(shared_rows(m, k) * k + slots * slot_floats()) * sizeof(float);
-}
+  Panels(const PackedView& w)
+      : dtype(w.dtype),
+        data(w.data),
+        rows(w.rows),
+        depth(w.depth),
+        apart(w.depth * kPanel),
+        step(kPanel) {}
+  Panels(const MatrixRef& b, const MatmulShape& s)
+      : dtype(b.dtype),
+        data(static_cast<const std::byte*>(b.data)),
+        rows(s.n),
+        depth(s.k),
+        apart(kPanel),
+        step(b.row_stride) {}
+  std::int64_t size() const { return static_cast<std::int64_t>(dtype_size(dtype)); }
+  const std::byte* at(std::int64_t p, std::int64_t k) const {
+    return data + (p * apart + k * step) * size();
+  }
+};
 
-// One task: 16 rows of A times a group of columns [g0, g0 + count) of the shared block.
-void row_panel_task(const Product& p, const float* shared, std::int64_t n0, std::int64_t g0,
-                    std::int64_t count, std::int64_t row, float* scratch) {
-  const std::int64_t nr = kernels().nr;
-  const std::int64_t rows = std::min(kPanel, p.m - row);
-  float* const acc = scratch + kDepthBlock * kPanel;
-  if (p.k == 0) std::memset(acc, 0, static_cast<std::size_t>(kGroup * kPanel) * sizeof(float));
-  for (std::int64_t k0 = 0; k0 < p.k; k0 += kDepthBlock) {
-    const std::int64_t depth = std::min(kDepthBlock, p.k - k0);
-    fill_panel(p.a, scratch, kPanel, k0, depth, row, rows);
-    for (std::int64_t j = 0; j < count; j += nr) {
-      const float* b = shared + (g0 + j) * p.k + k0 * nr;
-      panel_product(scratch, b, depth, acc + j * kPanel, rows, k0 == 0);
+// Rows times such columns: C(m x n) = X(m x k) W(n x k)^T.
+class RowsProduct {
+ public:
+  RowsProduct(const MatrixRef& x, std::int64_t m, const Panels& w, const OutputRef& c, int slots)
+      : x_(x),
+        w_(w),
+        c_(c),
+        m_(m),
+        slots_(slots_for({m, w.rows, w.depth}, slots)),
+        cut_({m, w.rows, w.depth}, slots_) {}
+
+  static std::int64_t floats(const MatmulShape& s, int slots) {
+    slots = slots_for(s, slots);
+    return slots * Cut(s, slots).slot_floats();
+  }
+
+  void run(float* memory) const {
+    run_slots(slots_, cut_.row_blocks * cut_.panel_blocks, [&](int slot, std::int64_t task) {
+      run_task(task % cut_.row_blocks * cut_.tiles * cut_.height,
+               task / cut_.row_blocks * cut_.panels, memory + slot * cut_.slot_floats());
+    });
+  }
+
+ private:
+  // Tiles from `row` on by panels from `panel` on.
+  void run_task(std::int64_t row, std::int64_t panel, float* strip) const {
+    const std::int64_t tiles = std::min(cut_.tiles, ceil_div(m_ - row, cut_.height));
+    const std::int64_t end = std::min(panel + cut_.panels, ceil_div(w_.rows, kPanel));
+    const std::int64_t wide = kernels().product_panels;
+    float* const sums = strip + cut_.strip_floats();
+    std::int64_t k0 = 0;
+    do {  // once for no depth at all: the result is the bias
+      const std::int64_t depth = std::min(cut_.depth, w_.depth - k0);
+      for (std::int64_t t = 0; t < tiles; ++t)
+        widen(row + t * cut_.height, k0, depth, strip + t * cut_.tile_floats());
+      Ahead ahead = rows_ahead(row + tiles * cut_.height, ceil_div(end - panel, wide) * depth);
+      for (std::int64_t p = panel; p < end; p += wide) {
+        ProductTile to = across(p, std::min(wide, end - p), k0, depth);
+        const std::byte* const w = w_.at(p, k0);
+        if (!cut_.resident)
+          ahead = p + wide < end ? panels_ahead(p + wide, k0, tiles) : Ahead{w, 0, 0};
+        to.next_apart = ahead.apart;
+        to.next_step = ahead.step;
+        for (std::int64_t t = 0; t < tiles; ++t) {
+          const std::int64_t first = row + t * cut_.height;
+          to.x = strip + t * cut_.tile_floats();
+          to.rows = std::min(cut_.height, m_ - first);
+          to.row_bias = c_.row_bias != nullptr ? c_.row_bias + first : nullptr;
+          to.sums = sums + (t * cut_.panels + p - panel) * kernels().product_rows * kPanel;
+          to.y = static_cast<std::byte*>(c_.data) +
+                 (first * c_.row_stride + p * kPanel) *
+                     static_cast<std::int64_t>(dtype_size(c_.dtype));
+          to.next = ahead.from;
+          ahead.from += ahead.step * depth;
+          if (w_.dtype == DType::kFp16) {
+            kernels().product_tile_half(to, reinterpret_cast<const Half*>(w));
+          } else {
+            kernels().product_tile_float(to, reinterpret_cast<const float*>(w));
+          }
+        }
+      }
+      k0 += cut_.depth;
+    } while (k0 < w_.depth);
+  }
+
+  // What tiles bring nearer on the way: two streams, so many bytes of each for a unit of depth.
+  struct Ahead {
+    const std::byte* from;
+    std::int64_t apart, step;
+  };
+  // The next task's rows, while all tiles of this one pass so much depth.
+  Ahead rows_ahead(std::int64_t row, std::int64_t depth) const {
+    const std::int64_t rows = std::min(cut_.height, m_ - row);
+    if (!cut_.resident || rows <= 0 || x_.column_stride != 1 || depth == 0) return {w_.data, 0, 0};
+    const std::int64_t half =
+        rows * x_.row_stride * static_cast<std::int64_t>(dtype_size(x_.dtype)) / 2;
+    return {element(x_, row, 0), half, ceil_div(half, depth)};
+  }
+  // The next panels, while the tiles of a task pass these.
+  Ahead panels_ahead(std::int64_t p, std::int64_t k0, std::int64_t tiles) const {
+    if (w_.step != kPanel) return {w_.data, 0, 0};
+    return {w_.at(p, k0), w_.apart * w_.size(), ceil_div(kPanel * w_.size(), tiles)};
+  }
+
+  // What the tiles of some panels have in common.
+  ProductTile across(std::int64_t p, std::int64_t panels, std::int64_t k0,
+                     std::int64_t depth) const {
+    ProductTile t{};
+    t.depth = depth;
+    t.panel = w_.apart;
+    t.panel_step = w_.step;
+    t.panels = panels;
+    t.first = k0 == 0;
+    t.last = k0 + depth >= w_.depth;
+    t.half = c_.dtype == DType::kFp16;
+    t.add = c_.add;
+    t.row_stride = c_.row_stride;
+    t.columns = std::min(panels * kPanel, w_.rows - p * kPanel);
+    t.column_bias = c_.column_bias != nullptr ? c_.column_bias + p * kPanel : nullptr;
+    if (c_.following != nullptr) {
+      t.after = c_.following->code.data();
+      t.steps = c_.following->steps();
+    }
+    return t;
+  }
+
+  // to[depth / kRun][product_rows][kRun] from a tile's rows of x. An odd row more is read, for
+  // nobody.
+  void widen(std::int64_t row, std::int64_t k0, std::int64_t depth, float* to) const {
+    const std::int64_t rows = std::min(cut_.height, m_ - row), block = kernels().product_rows;
+    const std::byte* const from = element(x_, row, k0);
+    if (rows % 2 != 0) {
+      for (std::int64_t k = 0; k < depth; k += kRun)
+        std::fill_n(to + k * block + rows * kRun, kRun, 0.0f);
+    }
+    if (x_.column_stride == 1) {
+      if (x_.dtype == DType::kFp16) {
+        return kernels().cut_rows_half(to, reinterpret_cast<const Half*>(from), x_.row_stride, rows,
+                                       depth);
+      }
+      return kernels().cut_rows_float(to, reinterpret_cast<const float*>(from), x_.row_stride, rows,
+                                      depth);
+    }
+    for (std::int64_t k = 0; k < depth; k += kRun) {
+      pack_tile(x_.dtype, to + k * block, kRun, element(x_, row, k0 + k), x_.column_stride,
+                x_.row_stride, std::min(kRun, depth - k), rows);
     }
   }
-  for (std::int64_t j = 0; j < count; j += nr) {
-    store_tile(p.c, row, n0 + g0 + j, acc + j * kPanel, nr, rows, std::min(nr, count - j));
-  }
+
+  MatrixRef x_;
+  Panels w_;
+  OutputRef c_;
+  std::int64_t m_;
+  int slots_;
+  Cut cut_;
+};
+
+// Whether so few rows pass that packing columns, which lie side by side, costs more than it brings.
+bool reads_in_place(const MatmulShape& s, const MatrixRef& b) {
+  return b.column_stride == 1 && s.n % kPanel == 0 && s.m <= 2 * kernels().product_rows;
 }
 
-// C(m x n), B packed ahead: [n/nr][k][nr].
-void run_shared_b(const Product& p, const Workspace& ws) {
-  const std::int64_t nr = kernels().nr;
-  const int slots = slots_for(p.m, p.n, p.k, ws.slots);
-  float* const shared = reinterpret_cast<float*>(ws.data);
-  const std::int64_t step = shared_columns(p.n, p.k);
-  float* const scratch = shared + step * p.k;
-  const std::int64_t blocks = ceil_div(p.k, kDepthBlock);
-  const std::int64_t row_panels = ceil_div(p.m, kPanel);
-  for (std::int64_t n0 = 0; n0 < p.n; n0 += step) {
-    const std::int64_t columns = std::min(step, p.n - n0);
-    run_slots(slots, ceil_div(columns, nr) * blocks, [&](int, std::int64_t task) {
-      const std::int64_t j = task / blocks * nr, k0 = task % blocks * kDepthBlock;
-      fill_panel(p.b, shared + j * p.k + k0 * nr, nr, k0, std::min(kDepthBlock, p.k - k0), n0 + j,
-                 std::min(nr, columns - j));
-    });
-    run_slots(slots, ceil_div(columns, kGroup) * row_panels, [&](int slot, std::int64_t task) {
-      const std::int64_t g0 = task / row_panels * kGroup;
-      row_panel_task(p, shared, n0, g0, std::min(kGroup, columns - g0), task % row_panels * kPanel,
-                     scratch + slot * slot_floats());
-    });
-  }
+// Columns of a run-time operand that are packed at a time.
+std::int64_t piece_columns(const MatmulShape& s) {
+  const std::int64_t fit = kPieceElements / std::max<std::int64_t>(s.k, 1) / kPanel * kPanel;
+  return std::min(round_up(s.n, kPanel), std::max(fit, 8 * kPanel));
 }
-
-// One task: a panel of nr columns of B times a group of rows [g0, g0 + count) of the shared block.
-void column_panel_task(const Product& p, const float* shared, std::int64_t m0, std::int64_t g0,
-                       std::int64_t count, std::int64_t column, float* scratch) {
-  const std::int64_t nr = kernels().nr;
-  const std::int64_t columns = std::min(nr, p.n - column);
-  float* const acc = scratch + kDepthBlock * nr;
-  if (p.k == 0) std::memset(acc, 0, static_cast<std::size_t>(kGroup * nr) * sizeof(float));
-  for (std::int64_t k0 = 0; k0 < p.k; k0 += kDepthBlock) {
-    const std::int64_t depth = std::min(kDepthBlock, p.k - k0);
-    fill_panel(p.b, scratch, nr, k0, depth, column, columns);
-    for (std::int64_t i = 0; i < count; i += kPanel) {
-      const float* a = shared + (g0 + i) * p.k + k0 * kPanel;
-      panel_product(a, scratch, depth, acc + i * nr, std::min(kPanel, count - i), k0 == 0);
-    }
-  }
-  store_tile(p.c, m0 + g0, column, acc, nr, count, columns);
-}
-
-// C(m x n), A packed ahead: [m/16][k][16].
-void run_shared_a(const Product& p, const Workspace& ws) {
-  const std::int64_t nr = kernels().nr;
-  const int slots = slots_for(p.m, p.n, p.k, ws.slots);
-  float* const shared = reinterpret_cast<float*>(ws.data);
-  const std::int64_t step = shared_rows(p.m, p.k);
-  float* const scratch = shared + step * p.k;
-  const std::int64_t blocks = ceil_div(p.k, kDepthBlock);
-  const std::int64_t column_panels = ceil_div(p.n, nr);
-  for (std::int64_t m0 = 0; m0 < p.m; m0 += step) {
-    const std::int64_t rows = std::min(step, p.m - m0);
-    run_slots(slots, ceil_div(rows, kPanel) * blocks, [&](int, std::int64_t task) {
-      const std::int64_t i = task / blocks * kPanel, k0 = task % blocks * kDepthBlock;
-      fill_panel(p.a, shared + i * p.k + k0 * kPanel, kPanel, k0, std::min(kDepthBlock, p.k - k0),
-                 m0 + i, std::min(kPanel, rows - i));
-    });
-    run_slots(slots, ceil_div(rows, kGroup) * column_panels, [&](int slot, std::int64_t task) {
-      const std::int64_t g0 = task / column_panels * kGroup;
-      column_panel_task(p, shared, m0, g0, std::min(kGroup, rows - g0), task % column_panels * nr,
-                        scratch + slot * slot_floats());
-    });
-  }
-}
-
-// Packing all of A once per group of columns, or all of B once per group of rows.
-bool prefers_shared_a(const MatmulShape& s) {
-  return s.m + s.n * ceil_div(s.m, kGroup) < s.n + s.m * ceil_div(s.n, kGroup);
+std::int64_t piece_floats(const MatmulShape& s) {
+  return round_up(piece_columns(s) * s.k, kPanel);  // halves need fewer
 }
 
 }  // namespace
@@ -223,45 +308,22 @@ void run_slots(int slots, std::int64_t tasks, FunctionRef<void(int, std::int64_t
   });
 }
 
-void matmul_packed_rows(const PackedView& a, std::int64_t n, PackFn columns, const OutputRef& c,
-                        const Workspace& ws) {
-  if (n <= most_vectors()) {
-    float* const x = reinterpret_cast<float*>(ws.data);  // [k][n]
-    columns(x, n, 0, a.depth, 0, n);
-    return run_vectors(a, x, n, c, true, ws.slots);
-  }
-  const auto rows = [&](float* panel, std::int64_t pitch, std::int64_t k0, std::int64_t depth,
-                        std::int64_t first, std::int64_t count) {
-    pack_from(a, panel, pitch, k0, depth, first, count);
-  };
-  run_shared_b({a.rows, n, a.depth, rows, columns, c}, ws);
-}
-
-std::size_t matmul_packed_rows_bytes(std::int64_t, std::int64_t n, std::int64_t k, int slots) {
-  return shared_b_bytes(n, k, slots);
-}
-
 void linear_packed(const MatrixRef& x, std::int64_t b, const PackedView& w, const OutputRef& c,
                    const Workspace& ws) {
-  if (b <= most_vectors()) {
-    float* const columns = reinterpret_cast<float*>(ws.data);  // [k][b]
-    pack_tile(x.dtype, columns, b, element(x, 0, 0), x.row_stride, x.column_stride, b, w.depth);
-    return run_vectors(w, columns, b, c, false, ws.slots);
+  float* const memory = reinterpret_cast<float*>(ws.data);
+  if (b <= most_vectors()) {  // [k][b]
+    pack_tile(x.dtype, memory, b, x.data, x.row_stride, x.column_stride, b, w.depth);
+    run_vectors(w, memory, b, c, false, ws.slots);
+    if (c.following != nullptr) c.following->run(c.dtype, c.data, b * w.rows);
+    return;
   }
-  const auto a = [&](float* panel, std::int64_t pitch, std::int64_t k0, std::int64_t depth,
-                     std::int64_t first, std::int64_t count) {
-    pack_tile(x.dtype, panel, pitch, element(x, first, k0), x.row_stride, x.column_stride, count,
-              depth);
-  };
-  const auto columns = [&](float* panel, std::int64_t pitch, std::int64_t k0, std::int64_t depth,
-                           std::int64_t first, std::int64_t count) {
-    pack_from(w, panel, pitch, k0, depth, first, count);
-  };
-  run_shared_a({b, w.rows, w.depth, a, columns, c}, ws);
+  RowsProduct(x, b, w, c, ws.slots).run(memory);
 }
 
-std::size_t linear_packed_bytes(std::int64_t b, std::int64_t, std::int64_t k, int slots) {
-  return shared_a_bytes(b, k, slots);
+std::size_t linear_packed_bytes(std::int64_t b, std::int64_t n, std::int64_t k, int slots) {
+  const std::int64_t floats =
+      b <= most_vectors() ? round_up(k * b, kPanel) : RowsProduct::floats({b, n, k}, slots);
+  return static_cast<std::size_t>(floats) * sizeof(float);
 }
 
 bool is_tiled(const MatmulShape& s) { return s.m > kFewRows && s.n > 1; }
@@ -276,24 +338,28 @@ void matmul_dynamic(const MatmulShape& s, const MatrixRef& a, const MatrixRef& b
     return run_few_rows({1, s.m, s.k}, left, right, {c.dtype, c.data, s.m}, ws);
   }
   if (s.m <= kFewRows) return run_few_rows(s, a, b, c, ws);
-  const auto rows = [&](float* panel, std::int64_t pitch, std::int64_t k0, std::int64_t depth,
-                        std::int64_t first, std::int64_t count) {
-    pack_tile(a.dtype, panel, pitch, element(a, first, k0), a.row_stride, a.column_stride, count,
-              depth);
-  };
-  const auto columns = [&](float* panel, std::int64_t pitch, std::int64_t k0, std::int64_t depth,
-                           std::int64_t first, std::int64_t count) {
-    pack_tile(b.dtype, panel, pitch, element(b, k0, first), b.column_stride, b.row_stride, count,
-              depth);
-  };
-  const Product product{s.m, s.n, s.k, rows, columns, c};
-  prefers_shared_a(s) ? run_shared_a(product, ws) : run_shared_b(product, ws);
+  if (reads_in_place(s, b)) {
+    RowsProduct(a, s.m, Panels(b, s), c, ws.slots).run(reinterpret_cast<float*>(ws.data));
+    return;
+  }
+  const std::int64_t step = piece_columns(s);
+  float* const memory = reinterpret_cast<float*>(ws.data);
+  for (std::int64_t n0 = 0; n0 < s.n; n0 += step) {
+    const PackedView piece{b.dtype, ws.data, std::min(step, s.n - n0), s.k};
+    pack_rows(piece, {b.dtype, element(b, 0, n0), b.column_stride, b.row_stride}, 0, s.k);
+    OutputRef to = c;
+    to.data = static_cast<std::byte*>(c.data) + n0 * static_cast<std::int64_t>(dtype_size(c.dtype));
+    if (to.column_bias != nullptr) to.column_bias += n0;
+    RowsProduct(a, s.m, piece, to, ws.slots).run(memory + piece_floats(s));
+  }
 }
 
 std::size_t matmul_dynamic_bytes(const MatmulShape& s, int slots) {
-  const std::size_t tiled =
-      prefers_shared_a(s) ? shared_a_bytes(s.m, s.k, slots) : shared_b_bytes(s.n, s.k, slots);
-  return std::max(run_few_rows_bytes(s, slots), tiled);
+  const std::int64_t step = piece_columns(s), rest = s.n % std::max<std::int64_t>(step, 1);
+  const auto floats = [&](std::int64_t n) { return RowsProduct::floats({s.m, n, s.k}, slots); };
+  const std::int64_t tiled =
+      std::max(floats(s.n), piece_floats(s) + std::max(floats(std::min(step, s.n)), floats(rest)));
+  return std::max(run_few_rows_bytes(s, slots), static_cast<std::size_t>(tiled) * sizeof(float));
 }
 
 void matmul_batched(const BatchedMatmul& op, const MatrixRef& a, const MatrixRef& b,
@@ -321,7 +387,7 @@ void matmul_batched(const BatchedMatmul& op, const MatrixRef& a, const MatrixRef
   // Many jobs share the threads out among themselves, few jobs share each one's tiles.
   if (ws.slots > 1 && (jobs >= 2 * ws.slots || (jobs > 1 && s.m * s.n * s.k < kSmallProduct))) {
     const std::size_t slice = matmul_dynamic_bytes(s, 1);
-    const int slots = slots_for(jobs * s.m, s.n, s.k, ws.slots);
+    const int slots = slots_for({jobs * s.m, s.n, s.k}, ws.slots);
     run_slots(slots, jobs, [&](int slot, std::int64_t job) {
       run(job, {ws.data + static_cast<std::size_t>(slot) * slice, 1});
     });

@@ -10,6 +10,7 @@
 #include "core/dtype.h"
 #include "core/half.h"
 #include "core/shape.h"
+#include "host/following.h"
 #include "host/kernels/kernels.h"
 #include "host/parallel.h"
 
@@ -23,7 +24,8 @@ struct MatrixRef {
   std::int64_t column_stride = 1;
 };
 
-// Where a product goes: row-major, rounded to `dtype` once, after the biases (either may be null).
+// Where a product goes: row-major, rounded to `dtype` once, after the biases (either may be null),
+// then through what follows (may be null).
 struct OutputRef {
   DType dtype = DType::kFp16;
   void* data = nullptr;
@@ -31,6 +33,7 @@ struct OutputRef {
   const float* row_bias = nullptr;
   const float* column_bias = nullptr;
   bool add = false;  // to what is there; floats only
+  const Following* following = nullptr;
 };
 
 // Packed rows, [ceil(rows/16)][depth][16] in their own element type; missing rows are zero. Those
@@ -79,15 +82,6 @@ inline constexpr std::int64_t kSmallProduct = 1 << 17;
 
 // Calls body(slot, task) for each task, at most `slots` at a time, each slot by one thread.
 void run_slots(int slots, std::int64_t tasks, FunctionRef<void(int, std::int64_t)> body);
-
-// Fills panel[depth][pitch] with `count` neighbours from `first` on, at depths k0...: floats.
-using PackFn = FunctionRef<void(float* panel, std::int64_t pitch, std::int64_t k0,
-                                std::int64_t depth, std::int64_t first, std::int64_t count)>;
-
-// C(m x n) = A(m x k) B(k x n), A packed, B's columns from a callback.
-void matmul_packed_rows(const PackedView& a, std::int64_t n, PackFn columns, const OutputRef& c,
-                        const Workspace& workspace);
-std::size_t matmul_packed_rows_bytes(std::int64_t m, std::int64_t n, std::int64_t k, int slots);
 
 // C(b x n) = X(b x k) W(n x k)^T, W packed. Few rows stream W once (memory-bound), many are tiled.
 void linear_packed(const MatrixRef& x, std::int64_t b, const PackedView& w, const OutputRef& c,

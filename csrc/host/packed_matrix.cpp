@@ -17,9 +17,11 @@ void pack_panel(const PackedView& to, const MatrixRef& from, std::int64_t k0, st
   const std::int64_t rows = std::min(kPanel, to.rows - row);
   T* out = reinterpret_cast<T*>(to.data) + (index * to.depth + k0) * kPanel;
   const T* const src = static_cast<const T*>(from.data) + row * from.row_stride;
-  if constexpr (std::is_same_v<T, Half>) {
-    if (rows == kPanel && from.column_stride == 1) {
+  if (rows == kPanel && from.column_stride == 1) {
+    if constexpr (std::is_same_v<T, Half>) {
       return kernels().turn_rows(out, src, from.row_stride, count);
+    } else {
+      return kernels().pack_float(out, kPanel, src, from.row_stride, 1, kPanel, count);
     }
   }
   if (rows == kPanel && from.row_stride == 1) {

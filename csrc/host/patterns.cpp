@@ -11,9 +11,9 @@
 //   x + 0 is x, but for the sign of a zero, which the exponential does not see.
 // * Transpose around attention: elements are read and written where the transposition would have
 //   taken them from or put them.
-// * Elementwise operations of one operand behind a convolution: they run through the same
-//   instructions on the rounded result, before it leaves the nearest cache. A rectifier is a
-//   comparison of the result before its rounding, with what is rounded to a number below zero.
+// * Elementwise operations of one operand behind a convolution or a linear layer: they run through
+//   the same instructions on the rounded result, before it leaves the nearest cache. A rectifier is
+//   a comparison of the result before its rounding, with what is rounded to a number below zero.
 // * RMSNorm (square, sum, elementwise, two products): squares are rounded and added row by row in
 //   the order of the reduction, and each product is rounded as its node rounds it. Norms that
 //   divide by the largest element first have their rule, and its proof, in pattern_norm.cpp.

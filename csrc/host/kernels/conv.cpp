@@ -2,12 +2,10 @@
 // neighbouring columns and reads its input wherever a tap finds it, without a copy per tap.
 #include <cstring>
 
-#include "host/kernels/micro.h"
+#include "host/kernels/following.h"
 #include "host/kernels/tile.h"
 
 namespace milane::host::MILANE_ISA {
-
-void chain(const Micro*, int, float* const*, int);
 
 namespace {
 
@@ -69,14 +67,12 @@ MILANE_INLINE void store_first(Half* p, Vec v) {
 template <class T, int columns>
 void finish(const ConvTile& t, const float* acc, const float* bias, bool relu) {
   T* y = static_cast<T*>(t.y);
-  // What is rounded to a half below 0: -2^-25 is still rounded to -0, which relu keeps.
-  const Vec negative = splat(sizeof(T) == 2 ? -0x1p-25f : 0.0f);
   for (std::int64_t i = 0; i < t.rows; ++i, acc += kRows, y += t.row_stride) {
     MILANE_UNROLL
     for (int j = 0; j < columns; j += kWidth) {
       Vec v = load_vec(acc + j);
       if (bias != nullptr) v += splat(bias[i]);
-      if (relu) v = v < negative ? Vec{} : v;
+      if (relu) v = rectify<T>(v);
       if (j + kWidth <= columns) {
         store_vec(y + j, v);
       } else {
@@ -86,38 +82,36 @@ void finish(const ConvTile& t, const float* acc, const float* bias, bool relu) {
   }
 }
 
-// acc[panels * 16][16] through the operations that follow. One rectifier is done on the way out.
+// space[0], [panels * 16][16], through the operations that follow, and out.
 template <class T, int columns, int panels>
-void leave(const ConvTile& t, float* acc) {
-  constexpr int kCount = panels * kRows * kRows;
-  const bool relu = t.steps == 1 && t.after->op == MicroOp::kRelu;
-  if (t.steps == 0 || relu) return finish<T, columns>(t, acc, t.bias, relu);
+void leave(const ConvTile& t, float (&space)[kFollowing + 1][panels * kRows * kRows]) {
+  const bool relu = is_relu(t.after, t.steps);
+  if (t.steps == 0 || relu) return finish<T, columns>(t, space[0], t.bias, relu);
   for (std::int64_t i = 0; i < t.rows; ++i) {
     MILANE_UNROLL
     for (int j = 0; j < columns; j += kWidth) {
-      float* const at = acc + i * kRows + j;
+      float* const at = space[0] + i * kRows + j;
       Vec v = load_vec(at);
       if (t.bias != nullptr) v += splat(t.bias[i]);
       store_vec(at, sizeof(T) == 2 ? round_half(v) : v);
     }
   }
-  alignas(64) float space[ConvTile::kSteps][kCount];
-  float* registers[ConvTile::kSteps + 1] = {acc};
-  for (int i = 0; i < t.steps; ++i) registers[i + 1] = space[i];
-  chain(t.after, t.steps, registers, kCount);
-  finish<T, columns>(t, registers[t.steps], nullptr, false);
+  const float* const result = follow(t.after, t.steps, space, static_cast<int>(t.rows) * kRows);
+  finish<T, columns>(t, result, nullptr, false);
 }
 
 template <class T, int columns, int panels>
 void tile(const ConvTile& t, const T* weights) {
   Vec c[panels][kVecs][columns] = {};
+  const char* next = static_cast<const char*>(t.next);
   for (std::int64_t n = 0; n < t.taps; ++n) {
     const float* x = t.tap[n].x + t.column;
     const T* w = weights + t.tap[n].weight;
-    for (std::int64_t k = 0; k < t.channels; ++k, x += t.pitch, w += kRows) {
+    for (std::int64_t k = 0; k < t.channels; ++k, x += t.pitch, w += kRows, next += t.next_step) {
       Vec a[panels][kVecs];
       MILANE_UNROLL
       for (int p = 0; p < panels; ++p) {
+        __builtin_prefetch(next + p * t.next_apart);
         MILANE_UNROLL
         for (int v = 0; v < kVecs; ++v) a[p][v] = load_vec(w + p * t.panel + v * kWidth);
       }
@@ -132,7 +126,7 @@ void tile(const ConvTile& t, const T* weights) {
       }
     }
   }
-  alignas(64) float acc[panels * kRows * kRows];
+  alignas(64) float space[kFollowing + 1][panels * kRows * kRows];
   MILANE_UNROLL
   for (int p = 0; p < panels; ++p) {
     MILANE_UNROLL
@@ -145,11 +139,11 @@ void tile(const ConvTile& t, const T* weights) {
         transpose<1>(r);
         MILANE_UNROLL
         for (int i = 0; i < kWidth; ++i)
-          store_vec(acc + (p * kRows + v * kWidth + i) * kRows + first, r[i]);
+          store_vec(space[0] + (p * kRows + v * kWidth + i) * kRows + first, r[i]);
       }
     }
   }
-  t.half ? leave<Half, columns, panels>(t, acc) : leave<float, columns, panels>(t, acc);
+  t.half ? leave<Half, columns, panels>(t, space) : leave<float, columns, panels>(t, space);
 }
 
 template <class T, int panels, int columns = kConvColumns>

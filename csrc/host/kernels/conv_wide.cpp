@@ -1,12 +1,10 @@
 // The other register tile of convolutions: lanes are neighbouring columns, so that nothing is
 // turned before it is stored. For lines that fill its registers; conv.cpp has the one for any line.
-#include "host/kernels/micro.h"
+#include "host/kernels/following.h"
 #include "host/kernels/part.h"
 #include "host/kernels/tile.h"
 
 namespace milane::host::MILANE_ISA {
-
-void chain(const Micro*, int, float* const*, int);
 
 namespace {
 
@@ -23,16 +21,14 @@ MILANE_INLINE void store_row(const ConvTile& t, std::int64_t row, const Vec (&v)
 template <class T, int vecs>
 MILANE_INLINE void leave(const ConvTile& t, Vec (&c)[kTileRows][vecs]) {
   constexpr bool kIsHalf = sizeof(T) == 2;
-  // What is rounded to a half below 0: -2^-25 is still rounded to -0, which relu keeps.
-  const Vec negative = splat(kIsHalf ? -0x1p-25f : 0.0f);
-  const bool relu = t.steps == 1 && t.after->op == MicroOp::kRelu;
-  alignas(64) float space[ConvTile::kSteps + 1][kTileRows * vecs * kWidth];
+  const bool relu = is_relu(t.after, t.steps);
+  alignas(64) float space[kFollowing + 1][kTileRows * vecs * kWidth];
   MILANE_UNROLL
   for (int i = 0; i < kTileRows; ++i) {
     MILANE_UNROLL
     for (int j = 0; j < vecs; ++j) {
       if (t.bias != nullptr && i < t.rows) c[i][j] += splat(t.bias[i]);
-      if (relu) c[i][j] = c[i][j] < negative ? Vec{} : c[i][j];
+      if (relu) c[i][j] = rectify<T>(c[i][j]);
     }
     if (t.steps == 0 || relu) {
       if (i < t.rows) store_row<T, vecs>(t, i, c[i]);
@@ -43,13 +39,12 @@ MILANE_INLINE void leave(const ConvTile& t, Vec (&c)[kTileRows][vecs]) {
       store_vec(space[0] + (i * vecs + j) * kWidth, kIsHalf ? round_half(c[i][j]) : c[i][j]);
   }
   if (t.steps == 0 || relu) return;
-  float* registers[ConvTile::kSteps + 1];
-  for (int i = 0; i <= t.steps; ++i) registers[i] = space[i];
-  chain(t.after, t.steps, registers, kTileRows * vecs * kWidth);
+  const float* const result =
+      follow(t.after, t.steps, space, static_cast<int>(t.rows) * vecs * kWidth);
   for (std::int64_t i = 0; i < t.rows; ++i) {
     Vec v[vecs];
     MILANE_UNROLL
-    for (int j = 0; j < vecs; ++j) v[j] = load_vec(registers[t.steps] + (i * vecs + j) * kWidth);
+    for (int j = 0; j < vecs; ++j) v[j] = load_vec(result + (i * vecs + j) * kWidth);
     store_row<T, vecs>(t, i, v);
   }
 }

@@ -15,6 +15,33 @@ struct Micro;  // one instruction of an elementwise chain (elementwise.h)
 // Panels of the packed weight layout are this many rows wide: fp16 [rows/16][depth][16].
 inline constexpr std::int64_t kPanel = 16;
 
+// So many elementwise operations may follow in a tile.
+inline constexpr int kFollowing = 3;
+
+// A tile of a product: rows of x times neighbouring packed panels, and a piece of the depth.
+struct ProductTile {
+  static constexpr std::int64_t kRun = 64;
+  const float* x;  // [ceil(depth / kRun)][product_rows][kRun]
+  std::int64_t rows, depth;
+  // Elements from panel to panel and along the depth; how many panels, up to product_panels.
+  std::int64_t panel, panel_step, panels;
+  // Sums so far, [product_rows][panels * 16]: read unless this piece is the first, and left there
+  // unless it is the last.
+  float* sums;
+  bool first, last;
+  // The result: row-major, after the biases of each row and column (may be null), rounded once;
+  // then what follows, as of ConvTile, or added to what is there.
+  void* y;
+  bool half, add;
+  std::int64_t row_stride, columns;
+  const float *row_bias, *column_bias;
+  const Micro* after;
+  int steps;
+  // Where the panels that follow are brought nearer, so many bytes of each for a unit of depth.
+  const void* next;
+  std::int64_t next_apart, next_step;
+};
+
 // A tile of a convolution: `columns` neighbours of `panels` packed panels.
 struct ConvTap {
   const float* x;       // [channels][pitch], at the first column
@@ -35,7 +62,9 @@ struct ConvTile {
   // result, step i reads register i and writes register i + 1.
   const Micro* after;
   int steps;
-  static constexpr int kSteps = 3;
+  // As of ProductTile; not for columns in lanes.
+  const void* next;
+  std::int64_t next_apart, next_step;
 };
 
 // Taps of a window that lie in `rows` rows below each other: a row of x serves so many of outputs.
@@ -67,6 +96,10 @@ struct Kernels {
   // `first`.
   void (*gemm_tile)(const float* a, std::int64_t lda, const float* b, std::int64_t depth,
                     float* acc, bool first);
+  // y[i*row_stride + p*16 + j] = sum_k x[k/64][i][k%64] * w[p*panel + k*panel_step + j], i < rows.
+  int product_rows, product_panels;
+  void (*product_tile_half)(const ProductTile& tile, const Half* w);
+  void (*product_tile_float)(const ProductTile& tile, const float* w);
   // y[i] += sum_k w[k*16 + i] * x[k], i < 16 : one packed panel times a vector, fp32 accumulation.
   void (*gemv_panel_half)(const Half* w, const float* x, std::int64_t depth, float* y);
   void (*gemv_panel_float)(const float* w, const float* x, std::int64_t depth, float* y);
@@ -94,6 +127,12 @@ struct Kernels {
                     std::int64_t outer, std::int64_t count, std::int64_t depth);
   void (*pack_float)(float* dst, std::int64_t pitch, const float* src, std::int64_t inner,
                      std::int64_t outer, std::int64_t count, std::int64_t depth);
+  // dst[k/64][i][k%64] = src[i*stride + k] for i < rows <= product_rows, k < depth: a tile's x;
+  // what is past the depth is undefined.
+  void (*cut_rows_half)(float* dst, const Half* src, std::int64_t stride, std::int64_t rows,
+                        std::int64_t depth);
+  void (*cut_rows_float)(float* dst, const float* src, std::int64_t stride, std::int64_t rows,
+                         std::int64_t depth);
   // dst[k*16 + i] = src[i*stride + k] for i < 16, k < count: a panel of packed weights.
   void (*turn_rows)(Half* dst, const Half* src, std::int64_t stride, std::int64_t count);
   // c[i*ldc + j] = acc[i*lda + j] + row_bias[i] + column_bias[j], rounded once; biases may be null.

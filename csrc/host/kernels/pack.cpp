@@ -2,8 +2,8 @@
 #include <cstring>
 
 #include "host/kernels/part.h"
+#include "host/kernels/tile.h"
 #include "host/kernels/transpose.h"
-#include "host/kernels/vec.h"
 
 namespace milane::host::MILANE_ISA {
 namespace {
@@ -103,6 +103,27 @@ MILANE_INLINE void pack(float* dst, std::int64_t pitch, const T* src, std::int64
     pack_strided(dst + k * pitch, src + k * outer, inner, count);
 }
 
+// dst[depth / kRun][height][kRun] <- src[rows][stride], each row contiguous along the depth and
+// read to its end: rows that follow each other are one stream.
+template <class T>
+MILANE_INLINE void cut_rows(float* dst, const T* src, std::int64_t stride, std::int64_t rows,
+                            std::int64_t depth) {
+  constexpr std::int64_t kRun = ProductTile::kRun, kBlock = kProductRows * kRun;
+  static_assert(kRun % kWidth == 0);
+  for (std::int64_t i = 0; i < rows; ++i, src += stride, dst += kRun) {
+    float* to = dst;
+    std::int64_t k = 0;
+    for (; k + kRun <= depth; k += kRun, to += kBlock) {
+      MILANE_UNROLL
+      for (std::int64_t j = 0; j < kRun; j += kWidth) store_vec(to + j, load_vec(src + k + j));
+    }
+    for (; k < depth; k += kWidth, to += kWidth) {
+      const std::int64_t left = depth - k;
+      store_vec(to, left >= kWidth ? load_vec(src + k) : load_part(src + k, left));
+    }
+  }
+}
+
 // c[rows][ldc] <- acc[rows][lda]
 template <class T>
 MILANE_INLINE void store(T* c, std::int64_t ldc, const float* acc, std::int64_t lda,
@@ -136,6 +157,14 @@ void pack_half(float* dst, std::int64_t pitch, const Half* src, std::int64_t inn
 void pack_float(float* dst, std::int64_t pitch, const float* src, std::int64_t inner,
                 std::int64_t outer, std::int64_t count, std::int64_t depth) {
   pack(dst, pitch, src, inner, outer, count, depth);
+}
+void cut_rows_half(float* dst, const Half* src, std::int64_t stride, std::int64_t rows,
+                   std::int64_t depth) {
+  cut_rows(dst, src, stride, rows, depth);
+}
+void cut_rows_float(float* dst, const float* src, std::int64_t stride, std::int64_t rows,
+                    std::int64_t depth) {
+  cut_rows(dst, src, stride, rows, depth);
 }
 void store_half(Half* c, std::int64_t ldc, const float* acc, std::int64_t lda,
                 const float* row_bias, const float* column_bias, std::int64_t rows,

@@ -10,6 +10,8 @@ void narrow_array(Half* dst, const float* src, std::size_t n);
 namespace milane::host::MILANE_ISA {
 
 void gemm_tile(const float*, std::int64_t, const float*, std::int64_t, float*, bool);
+void product_tile_half(const ProductTile&, const Half*);
+void product_tile_float(const ProductTile&, const float*);
 void gemv_panel_half(const Half*, const float*, std::int64_t, float*);
 void gemv_panel_float(const float*, const float*, std::int64_t, float*);
 void gemm_panels_half(const Half*, std::int64_t, const float*, std::int64_t, std::int64_t, float*);
@@ -27,6 +29,8 @@ void pack_half(float*, std::int64_t, const Half*, std::int64_t, std::int64_t, st
                std::int64_t);
 void pack_float(float*, std::int64_t, const float*, std::int64_t, std::int64_t, std::int64_t,
                 std::int64_t);
+void cut_rows_half(float*, const Half*, std::int64_t, std::int64_t, std::int64_t);
+void cut_rows_float(float*, const float*, std::int64_t, std::int64_t, std::int64_t);
 void turn_rows(Half*, const Half*, std::int64_t, std::int64_t);
 void store_half(Half*, std::int64_t, const float*, std::int64_t, const float*, const float*,
                 std::int64_t, std::int64_t);
@@ -66,6 +70,10 @@ const Kernels* table() {
       .mr = kTileRows,
       .nr = kTileColumns,
       .gemm_tile = gemm_tile,
+      .product_rows = kProductRows,
+      .product_panels = kProductPanels,
+      .product_tile_half = product_tile_half,
+      .product_tile_float = product_tile_float,
       .gemv_panel_half = gemv_panel_half,
       .gemv_panel_float = gemv_panel_float,
       .gemm_panels_half = gemm_panels_half,
@@ -76,6 +84,8 @@ const Kernels* table() {
       .sum_rows_float = sum_rows_float,
       .pack_half = pack_half,
       .pack_float = pack_float,
+      .cut_rows_half = cut_rows_half,
+      .cut_rows_float = cut_rows_float,
       .turn_rows = turn_rows,
       .store_half = store_half,
       .store_float = store_float,

@@ -26,4 +26,7 @@ constexpr int kTileRows = 4, kTileColumns = 8;
 constexpr int kTileRows = 8, kTileColumns = 8;  // 16 of 32
 #endif
 
+// Of products with packed weights, whose lanes are columns too.
+constexpr int kProductRows = kConvColumns, kProductPanels = kConvPanels;
+
 }  // namespace milane::host::MILANE_ISA

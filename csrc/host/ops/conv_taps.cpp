@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/integers.h"
+#include "host/gemv.h"
 #include "host/ops/conv.h"
 
 namespace milane::host {
@@ -65,6 +67,12 @@ struct ColumnPacker {
   }
 };
 
+// One thread's columns, as floats.
+std::size_t few_columns_bytes(const TapConv& conv) {
+  return static_cast<std::size_t>(round_up(conv.depth() * volume(conv.out), kPanel)) *
+         sizeof(float);
+}
+
 }  // namespace
 
 Spatial spatial_of(const Dims& dims) {
@@ -109,13 +117,7 @@ void pack_taps(const TapConv& conv, const WeightLayout& layout, const std::byte*
 
 std::size_t run_taps_bytes(const TapConv& conv, int slots) {
   if (volume(conv.out) > kFewColumns) return run_strips_bytes(conv, slots);
-  const std::int64_t n = volume(conv.out);
-  const auto bytes = [&](int threads) {
-    return matmul_packed_rows_bytes(conv.out_channels, n, conv.depth(), threads);
-  };
-  const std::size_t apart =
-      conv.batch * conv.groups > 1 ? static_cast<std::size_t>(slots) * bytes(1) : 0;
-  return std::max(bytes(slots), apart);
+  return static_cast<std::size_t>(slots) * few_columns_bytes(conv);
 }
 
 void run_taps(const TapConv& conv, const TapWeights& weights, const float* bias, DType dtype,
@@ -133,12 +135,13 @@ void run_taps(const TapConv& conv, const TapWeights& weights, const float* bias,
                                x + job * in * static_cast<std::int64_t>(dtype_size(dtype))};
     const OutputRef c{out_dtype, y + job * out * static_cast<std::int64_t>(dtype_size(out_dtype)),
                       n, bias != nullptr ? bias + g * conv.out_channels : nullptr};
-    matmul_packed_rows(weights.group(conv, g), n, columns, c, space);
+    float* const panel = reinterpret_cast<float*>(space.data);  // [depth][n]
+    columns(panel, n, 0, conv.depth(), 0, n);
+    run_vectors(weights.group(conv, g), panel, n, c, true, space.slots);
   };
   if (ws.slots > 1 && jobs > 1 && (jobs >= 2 * ws.slots || out * conv.depth() < kSmallImage)) {
-    const std::size_t slice = matmul_packed_rows_bytes(conv.out_channels, n, conv.depth(), 1);
     run_slots(ws.slots, jobs, [&](int slot, std::int64_t job) {
-      run(job, {ws.data + static_cast<std::size_t>(slot) * slice, 1});
+      run(job, {ws.data + static_cast<std::size_t>(slot) * few_columns_bytes(conv), 1});
     });
   } else {
     for (std::int64_t job = 0; job < jobs; ++job) run(job, ws);

@@ -43,9 +43,10 @@ RunFn packed_product(OpSite& site, const Operand& x, PackedOperand w, FloatValue
                      std::int64_t b, std::int64_t x_row, std::int64_t x_column) {
   const int slots = num_threads();
   const Scratch work = site.scratch(linear_packed_bytes(b, w.rows, w.depth, slots));
-  return [=, y = site.out()](const Exec& e) {
-    linear_packed({x.dtype, e.in<std::byte>(x), x_row, x_column}, b, w.view(e),
-                  {y.dtype, e.out<std::byte>(y), w.rows, nullptr, bias.get(e)},
+  return [=, y = site.out(), following = site.following()](const Exec& e) {
+    OutputRef to{y.dtype, e.out<std::byte>(y), w.rows, nullptr, bias.get(e)};
+    to.following = following.get();
+    linear_packed({x.dtype, e.in<std::byte>(x), x_row, x_column}, b, w.view(e), to,
                   {e.scratch<std::byte>(work), slots});
   };
 }
