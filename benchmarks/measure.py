@@ -24,8 +24,9 @@ COARSE = 2.0**-8  # of one rounding to bf16
 
 # All rounds of a variant together take about so long at most: slow ones have fewer, at least one.
 SLOW_SECONDS = 2.0
-# Threads of a peer that spin for work go to sleep in this time; the next one has the CPU alone.
-PAUSE_SECONDS = 0.01
+# Before a turn, so long, and again while other threads of this process use the CPU, up to so often:
+# those of OpenBLAS look for work for 60 ms and more, and would be measured as the next one's time.
+PAUSE_SECONDS, PAUSES = 0.01, 30
 
 Array = npt.NDArray[Any]
 
@@ -187,11 +188,11 @@ def interleaved(
 ) -> dict[str, Spread]:
     """Seconds per call, measured in turn (A B A B …), each turn behind a pause and a call.
 
-    As `common.alternate`, for peers with threads of their own: what still spins when a variant is
-    done would be measured as the next one's time.
+    As `common.alternate`, for peers with threads of their own.
     """
     calls, counts = {}, {}
     for name, function in variants.items():
+        settle()
         function()
         once = max(time_calls(function, 1), 1e-8)
         calls[name] = max(1, int(seconds / once))
@@ -200,11 +201,20 @@ def interleaved(
     for r in range(rounds):
         for name, function in variants.items():
             if r < counts[name]:
-                time.sleep(PAUSE_SECONDS)
+                settle()
                 if calls[name] > 1:
                     function()
                 times[name].append(time_calls(function, calls[name]))
     return {n: Spread(statistics.median(t), min(t), max(t), len(t)) for n, t in times.items()}
+
+
+def settle() -> None:
+    """Sleep until the other threads of this process sleep too."""
+    for _ in range(PAUSES):
+        before = time.process_time()
+        time.sleep(PAUSE_SECONDS)
+        if time.process_time() - before < PAUSE_SECONDS / 10:
+            return
 
 
 def _first_line(error: Exception) -> str:
