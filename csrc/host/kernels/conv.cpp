@@ -1,9 +1,9 @@
 // The register tile of convolutions: lanes are output channels, so that a tile may be any number of
 // neighbouring columns and reads its input wherever a tap finds it, without a copy per tap.
-#include <cstring>
-
 #include "host/kernels/following.h"
+#include "host/kernels/part.h"
 #include "host/kernels/tile.h"
+#include "host/kernels/transpose.h"
 
 namespace milane::host::MILANE_ISA {
 
@@ -12,56 +12,6 @@ namespace {
 constexpr int kRows = static_cast<int>(kPanel);
 constexpr int kVecs = kRows / kWidth;  // registers of one column of a panel
 static_assert(kConvColumns <= kRows);
-
-// Swaps the squares of S lanes off the diagonal of two rows, S apart, of a square of registers.
-template <int... I>
-struct Lanes {
-  template <int S>
-  MILANE_INLINE void swap(Vec& a, Vec& b) {
-    const Vec low = __builtin_shufflevector(a, b, ((I & S) == 0 ? I : kWidth + I - S)...);
-    b = __builtin_shufflevector(a, b, ((I & S) == 0 ? I + S : kWidth + I)...);
-    a = low;
-  }
-};
-#if defined(MILANE_ISA_v4)
-using AllLanes = Lanes<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>;
-#elif defined(MILANE_ISA_v3)
-using AllLanes = Lanes<0, 1, 2, 3, 4, 5, 6, 7>;
-#else
-using AllLanes = Lanes<0, 1, 2, 3>;
-#endif
-
-template <int S>
-MILANE_INLINE void transpose(Vec (&r)[kWidth]) {
-  if constexpr (S < kWidth) {
-    MILANE_UNROLL
-    for (int i = 0; i < kWidth; ++i) {
-      if ((i & S) == 0) AllLanes::swap<S>(r[i], r[i + S]);
-    }
-    transpose<2 * S>(r);
-  }
-}
-
-// The first n lanes.
-template <int n>
-MILANE_INLINE void store_first(float* p, Vec v) {
-#if defined(MILANE_ISA_v4)
-  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
-#else
-  std::memcpy(p, &v, n * sizeof(float));
-#endif
-}
-template <int n>
-MILANE_INLINE void store_first(Half* p, Vec v) {
-#if defined(MILANE_ISA_v4)
-  const __m256i h = _mm512_maskz_cvtps_ph(kAllLanes, v, _MM_FROUND_TO_NEAREST_INT);
-  _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << n) - 1), h);
-#else
-  Half h[kWidth];
-  store_vec(h, v);
-  std::memcpy(p, h, n * sizeof(Half));
-#endif
-}
 
 // acc[rows][16], with `columns` columns that mean something.
 template <class T, int columns>
@@ -76,7 +26,7 @@ void finish(const ConvTile& t, const float* acc, const float* bias, bool relu) {
       if (j + kWidth <= columns) {
         store_vec(y + j, v);
       } else {
-        store_first<columns % kWidth>(y + j, v);
+        store_part(y + j, v, columns % kWidth);
       }
     }
   }
@@ -136,7 +86,7 @@ void tile(const ConvTile& t, const T* weights) {
         Vec r[kWidth];
         MILANE_UNROLL
         for (int j = 0; j < kWidth; ++j) r[j] = first + j < columns ? c[p][v][first + j] : Vec{};
-        transpose<1>(r);
+        transpose_square(r);
         MILANE_UNROLL
         for (int i = 0; i < kWidth; ++i)
           store_vec(space[0] + (p * kRows + v * kWidth + i) * kRows + first, r[i]);

@@ -49,6 +49,18 @@ MILANE_INLINE void leave(const ConvTile& t, Vec (&c)[kTileRows][vecs]) {
   }
 }
 
+// The most frequent case: a whole tile, and nothing but the bias and the rounding.
+template <class T, int vecs>
+MILANE_INLINE void store(const ConvTile& t, Vec (&c)[kTileRows][vecs]) {
+  T* y = static_cast<T*>(t.y);
+  MILANE_UNROLL
+  for (int i = 0; i < kTileRows; ++i, y += t.row_stride) {
+    MILANE_UNROLL
+    for (int j = 0; j < vecs; ++j)
+      store_vec(y + j * kWidth, t.bias != nullptr ? c[i][j] + splat(t.bias[i]) : c[i][j]);
+  }
+}
+
 template <int vecs>
 void tile(const ConvTile& t, const float* weights) {
   Vec c[kTileRows][vecs] = {};
@@ -67,6 +79,8 @@ void tile(const ConvTile& t, const float* weights) {
       }
     }
   }
+  const bool plain = t.rows == kTileRows && t.columns == vecs * kWidth && t.steps == 0;
+  if (plain) return t.half ? store<Half, vecs>(t, c) : store<float, vecs>(t, c);
   t.half ? leave<Half, vecs>(t, c) : leave<float, vecs>(t, c);
 }
 

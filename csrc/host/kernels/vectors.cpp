@@ -16,14 +16,13 @@ constexpr bool kWide = false;
 #endif
 
 // The sum of each register's lanes, upper half to lower half until one is left: lane i is that of
-// sums[i]. Every round halves the registers; zipping row i with row i + half puts the bits of the
-// row into the lane, highest first.
+// sums[i].
 MILANE_INLINE Vec sums_of_lanes(Vec* sums) {
+  transpose_square(sums);
   MILANE_UNROLL
   for (int half = kWidth / 2; half > 0; half /= 2) {
     MILANE_UNROLL
-    for (int i = 0; i < half; ++i)
-      sums[i] = zip_low(sums[i], sums[i + half]) + zip_high(sums[i], sums[i + half]);
+    for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
   }
   return sums[0];
 }

@@ -57,6 +57,8 @@ struct Strip {
   std::int64_t phases;
   std::int64_t wide = 0;                // columns of a tile
   std::int64_t segment = 0, pitch = 0;  // columns of a segment, and of the input under it
+  std::int64_t tile_step = 0;           // floats from tile to tile
+  std::vector<std::int64_t> places;     // of the taps, for the block's first row
 
   Strip(const TapConv& c, const Block& b)
       : conv(c), wide_tiles(fills_wide_tiles(c)), block(b), low{0, 0, 0}, span{0, 0, 0} {
@@ -79,14 +81,22 @@ struct Strip {
     // Channels a multiple of 128 bytes apart would share few sets of the first-level cache, unless
     // all of them is read.
     if (pitch % 32 == 0 && pitch > wide) pitch += 16;
+    tile_step = conv.taps.size() > 1 ? wide : segment_floats();
+  }
+  // Where the taps lie, which takes divisions: once, when the sizes stand.
+  void place_taps() {
+    places.clear();
+    for (const Spatial& tap : conv.taps) {
+      const std::int64_t line = (tap[0] - low[0]) * lines() + tap[1] - low[1];
+      const std::int64_t column = tap[2] - low[2];
+      places.push_back(line * line_floats() + column % conv.step[2] * conv.in_channels * pitch +
+                       column / conv.step[2]);
+    }
   }
   std::int64_t lines() const { return (block.rows - 1) * conv.step[1] + span[1] + 1; }
   std::int64_t line_floats() const { return phases * conv.in_channels * pitch; }
   std::int64_t segment_floats() const { return (span[0] + 1) * lines() * line_floats(); }
   std::int64_t floats() const { return ceil_div(block.columns, segment) * segment_floats(); }
-  std::int64_t column_of(std::int64_t tile) const {
-    return tile * wide / segment * segment_floats() + tile * wide % segment;
-  }
 
   bool depth_used(std::int64_t d) const {
     return std::any_of(conv.taps.begin(), conv.taps.end(),
@@ -131,16 +141,13 @@ struct Strip {
   // The taps of output row (d, h) that meet input; the others are padding and add nothing.
   std::int64_t taps_at(const Spatial& at, std::int64_t h, const float* strip, ConvTap* to) const {
     const ConvTap* const begin = to;
+    const float* const rows = strip + (h - at[1]) * conv.step[1] * line_floats();
     std::int64_t weight = 0;
-    for (const Spatial& tap : conv.taps) {
+    for (std::size_t i = 0; i < conv.taps.size(); ++i) {
+      const Spatial& tap = conv.taps[i];
       const std::int64_t id = at[0] * conv.step[0] + tap[0], ih = h * conv.step[1] + tap[1];
-      if (id >= 0 && id < conv.in[0] && ih >= 0 && ih < conv.in[1]) {
-        const std::int64_t line =
-            (tap[0] - low[0]) * lines() + (h - at[1]) * conv.step[1] + tap[1] - low[1];
-        const std::int64_t column = tap[2] - low[2];
-        const std::int64_t phase = line * phases + column % conv.step[2];
-        *to++ = {strip + phase * conv.in_channels * pitch + column / conv.step[2], weight};
-      }
+      if (id >= 0 && id < conv.in[0] && ih >= 0 && ih < conv.in[1])
+        *to++ = {rows + places[i], weight};
       weight += conv.in_channels * kPanel;
     }
     return to - begin;
@@ -181,6 +188,7 @@ struct Grid {
       }
     }
     strip.resize(b);
+    strip.place_taps();
     count();
   }
 
@@ -298,7 +306,7 @@ void run_block(const Grid& grid, const Job& job, std::int64_t task, std::byte* m
       tile.taps = strip.taps_at(at, h, floats, taps);
       const std::int64_t line = (at[0] * conv.out[1] + h) * conv.out[2] + at[2];
       for (std::int64_t t = 0; t < tiles; ++t) {
-        tile.column = strip.column_of(t);
+        tile.column = t * strip.tile_step;
         tile.next = next;
         next += tile.next_step * tile.taps * tile.channels;
         tile.columns = std::min(strip.wide, columns - t * strip.wide);
