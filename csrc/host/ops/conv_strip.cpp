@@ -233,7 +233,8 @@ class PanelTiles {
                             static_cast<std::size_t>(w.depth * kPanel));
     data_ = reinterpret_cast<const std::byte*>(widened);
   }
-  void operator()(ConvTile tile) const {
+  // Leaves the tile as it was. By reference: a copy would wait for what was just written to it.
+  void operator()(ConvTile& tile) const {
     const Kernels& k = kernels();
     const float* const floats = reinterpret_cast<const float*>(data_);
     if (!wide_) {
@@ -242,6 +243,8 @@ class PanelTiles {
       return k.conv_tile_float(tile, floats);
     }
     const std::int64_t rows = tile.rows;
+    void* const y = tile.y;
+    const float* const bias = tile.bias;
     const std::int64_t step = k.mr * tile.row_stride * (tile.half ? 2 : 4);
     for (std::int64_t i = 0; i < rows; i += k.mr) {
       tile.rows = std::min<std::int64_t>(k.mr, rows - i);
@@ -249,6 +252,9 @@ class PanelTiles {
       tile.y = static_cast<std::byte*>(tile.y) + step;
       if (tile.bias != nullptr) tile.bias += k.mr;
     }
+    tile.rows = rows;
+    tile.y = y;
+    tile.bias = bias;
   }
 
  private:
