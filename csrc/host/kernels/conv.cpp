@@ -13,41 +13,75 @@ constexpr int kRows = static_cast<int>(kPanel);
 constexpr int kVecs = kRows / kWidth;  // registers of one column of a panel
 static_assert(kConvColumns <= kRows);
 
-// acc[rows][16], with `columns` columns that mean something.
-template <class T, int columns>
-void finish(const ConvTile& t, const float* acc, const float* bias, bool relu) {
-  T* y = static_cast<T*>(t.y);
-  for (std::int64_t i = 0; i < t.rows; ++i, acc += kRows, y += t.row_stride) {
+// The sums of a tile: biases, what follows, and out, turned. Until then lanes are output channels,
+// none of them idle.
+template <class T, int columns, int panels>
+MILANE_INLINE void leave(const ConvTile& t, Vec (&c)[panels][kVecs][columns]) {
+  const bool relu = is_relu(t.after, t.steps);
+  MILANE_UNROLL
+  for (int p = 0; p < panels; ++p) {
     MILANE_UNROLL
-    for (int j = 0; j < columns; j += kWidth) {
-      Vec v = load_vec(acc + j);
-      if (bias != nullptr) v += splat(bias[i]);
-      if (relu) v = rectify<T>(v);
-      if (j + kWidth <= columns) {
-        store_vec(y + j, v);
-      } else {
-        store_part(y + j, v, columns % kWidth);
+    for (int v = 0; v < kVecs; ++v) {
+      const std::int64_t row = p * kRows + v * kWidth, left = t.rows - row;
+      Vec bias{};
+      if (t.bias != nullptr && left > 0)
+        bias = left >= kWidth ? load_vec(t.bias + row) : load_part(t.bias + row, left);
+      MILANE_UNROLL
+      for (int j = 0; j < columns; ++j) {
+        if (t.bias != nullptr) c[p][v][j] += bias;
+        if (relu) c[p][v][j] = rectify<T>(c[p][v][j]);
       }
     }
   }
-}
-
-// space[0], [panels * 16][16], through the operations that follow, and out.
-template <class T, int columns, int panels>
-void leave(const ConvTile& t, float (&space)[kFollowing + 1][panels * kRows * kRows]) {
-  const bool relu = is_relu(t.after, t.steps);
-  if (t.steps == 0 || relu) return finish<T, columns>(t, space[0], t.bias, relu);
-  for (std::int64_t i = 0; i < t.rows; ++i) {
+  if (t.steps > 0 && !relu) {
+    constexpr int kCount = panels * kVecs * columns * kWidth;
+    alignas(64) float space[kFollowing + 1][kCount];
+    const auto place = [](int p, int v, int j) { return ((p * kVecs + v) * columns + j) * kWidth; };
     MILANE_UNROLL
-    for (int j = 0; j < columns; j += kWidth) {
-      float* const at = space[0] + i * kRows + j;
-      Vec v = load_vec(at);
-      if (t.bias != nullptr) v += splat(t.bias[i]);
-      store_vec(at, sizeof(T) == 2 ? round_half(v) : v);
+    for (int p = 0; p < panels; ++p) {
+      MILANE_UNROLL
+      for (int v = 0; v < kVecs; ++v) {
+        MILANE_UNROLL
+        for (int j = 0; j < columns; ++j) {
+          const Vec sum = c[p][v][j];
+          store_vec(space[0] + place(p, v, j), sizeof(T) == 2 ? round_half(sum) : sum);
+        }
+      }
+    }
+    const float* const result = follow(t.after, t.steps, space, kCount);
+    MILANE_UNROLL
+    for (int p = 0; p < panels; ++p) {
+      MILANE_UNROLL
+      for (int v = 0; v < kVecs; ++v) {
+        MILANE_UNROLL
+        for (int j = 0; j < columns; ++j) c[p][v][j] = load_vec(result + place(p, v, j));
+      }
     }
   }
-  const float* const result = follow(t.after, t.steps, space, static_cast<int>(t.rows) * kRows);
-  finish<T, columns>(t, result, nullptr, false);
+  MILANE_UNROLL
+  for (int p = 0; p < panels; ++p) {
+    MILANE_UNROLL
+    for (int v = 0; v < kVecs; ++v) {
+      MILANE_UNROLL
+      for (int first = 0; first < columns; first += kWidth) {
+        Vec r[kWidth];
+        MILANE_UNROLL
+        for (int j = 0; j < kWidth; ++j) r[j] = first + j < columns ? c[p][v][first + j] : Vec{};
+        transpose_square(r);
+        const std::int64_t row = p * kRows + v * kWidth;
+        T* const y = static_cast<T*>(t.y) + row * t.row_stride + first;
+        MILANE_UNROLL
+        for (int i = 0; i < kWidth; ++i) {
+          if (row + i >= t.rows) break;
+          if (first + kWidth <= columns) {
+            store_vec(y + i * t.row_stride, r[i]);
+          } else {
+            store_part(y + i * t.row_stride, r[i], columns - first);
+          }
+        }
+      }
+    }
+  }
 }
 
 template <class T, int columns, int panels>
@@ -76,24 +110,7 @@ void tile(const ConvTile& t, const T* weights) {
       }
     }
   }
-  alignas(64) float space[kFollowing + 1][panels * kRows * kRows];
-  MILANE_UNROLL
-  for (int p = 0; p < panels; ++p) {
-    MILANE_UNROLL
-    for (int v = 0; v < kVecs; ++v) {
-      MILANE_UNROLL
-      for (int first = 0; first < columns; first += kWidth) {
-        Vec r[kWidth];
-        MILANE_UNROLL
-        for (int j = 0; j < kWidth; ++j) r[j] = first + j < columns ? c[p][v][first + j] : Vec{};
-        transpose_square(r);
-        MILANE_UNROLL
-        for (int i = 0; i < kWidth; ++i)
-          store_vec(space[0] + (p * kRows + v * kWidth + i) * kRows + first, r[i]);
-      }
-    }
-  }
-  t.half ? leave<Half, columns, panels>(t, space) : leave<float, columns, panels>(t, space);
+  t.half ? leave<Half>(t, c) : leave<float>(t, c);
 }
 
 template <class T, int panels, int columns = kConvColumns>
