@@ -3,11 +3,11 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "host/kernels/functions.h"
 #include "host/kernels/kernels.h"
 #include "host/kernels/micro.h"
+#include "host/kernels/part.h"
 
 namespace milane::host::MILANE_ISA {
 
@@ -41,12 +41,7 @@ template <class F>
 MILANE_INLINE void map_vec(float* __restrict d, const float* __restrict a, int n, F f) {
   int i = 0;
   for (; i + kWidth <= n; i += kWidth) store_vec(d + i, f(load_vec(a + i)));
-  if (i == n) return;
-  const auto bytes = static_cast<std::size_t>(n - i) * sizeof(float);
-  float part[kWidth] = {};
-  std::memcpy(part, a + i, bytes);
-  store_vec(part, f(load_vec(part)));
-  std::memcpy(d + i, part, bytes);
+  if (i < n) store_part(d + i, f(load_part(a + i, n - i)), n - i);
 }
 template <class F>
 inline void map2(float* __restrict d, const float* __restrict a, const float* __restrict b, int n,
