@@ -158,6 +158,12 @@ TRANSPOSED: list[tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] =
     ("dilations", (1, 2, 5, 4), (2, 3, 3, 2), {"dilations": [2, 3]}),
     ("1-D", (2, 3, 9), (3, 4, 4), {"strides": [2]}),
     ("3-D", (1, 2, 3, 4, 3), (2, 3, 2, 2, 3), {"strides": [2, 1, 2]}),
+    ("side by side, groups", (2, 6, 4, 21), (6, 2, 2, 2), {"groups": 2, "strides": [2, 2]}),
+    ("side by side, by 2 and 3", (1, 4, 3, 5), (4, 3, 2, 3), {"strides": [2, 3]}),
+    ("side by side, 1-D", (2, 3, 70), (3, 5, 2), {"strides": [2]}),
+    ("side by side, 3-D", (1, 3, 2, 3, 9), (3, 2, 2, 2, 2), {"strides": [2, 2, 2]}),
+    ("side by side, rows only", (1, 3, 4, 5), (3, 2, 2, 1), {"strides": [2, 1]}),
+    ("rows of odd length", (1, 3, 4, 19), (3, 2, 3, 3), {"strides": [2, 2]}),
 ]  # fmt: skip
 
 
@@ -174,6 +180,9 @@ def conv_transpose_cases() -> Iterator[Case]:
             yield Case("conv_transpose", text, x, {**weight, **params}, near, magnitude)
             yield Case("conv_transpose", f"{text}, bias", x, {**weight, **bias, **params}, near,
                        magnitude)  # fmt: skip
+    both = {"x": uniform((1, 4, 5, 9)), "weight": uniform((4, 3, 2, 2), seed=1)}
+    yield Case("conv_transpose", "weights given at run time", both, {"strides": [2, 2]},
+               reduced(16), absolute("conv_transpose"))  # fmt: skip
 
 
 POOLS: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [

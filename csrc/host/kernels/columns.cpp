@@ -5,7 +5,8 @@
 namespace milane::host::MILANE_ISA {
 namespace {
 
-constexpr int kLanes = 16;  // partial sums of a row (rows.cpp)
+constexpr int kLanes = 16;                      // partial sums of a row (rows.cpp)
+constexpr int kTogether = kWidth >= 8 ? 8 : 4;  // exponentials that take turns; measured
 
 // y[n] <- x[n], scale[n]: (x * scale) * weight, each product rounded as the result is
 template <class T>
@@ -93,32 +94,56 @@ MILANE_INLINE void divide_row(T* y, float* sum, const T* x, const float* divisor
   }
 }
 
+// The best of each column of s[keys][nr]. NaN may be passed over: it makes the sum NaN.
+MILANE_INLINE Vec best_of(const float* s, std::int64_t keys) {
+  constexpr int kChains = 4;
+  Vec best[kChains];
+  for (Vec& v : best) v = splat(-__builtin_inff());
+  std::int64_t k = 0;
+  for (; k + kChains <= keys; k += kChains) {
+    MILANE_UNROLL
+    for (int i = 0; i < kChains; ++i)
+      best[i] = larger(load_vec(s + (k + i) * kTileColumns), best[i]);
+  }
+  for (; k < keys; ++k) best[0] = larger(load_vec(s + k * kTileColumns), best[0]);
+  return larger(larger(best[0], best[1]), larger(best[2], best[3]));
+}
+
+// s = exp(s - best) for neighbouring keys, and each added to a sum of its own.
+template <int count>
+MILANE_INLINE void exp_keys(float* s, Vec best, Vec* sums) {
+  Vec e[count];
+  MILANE_UNROLL
+  for (int i = 0; i < count; ++i) e[i] = load_vec(s + i * kTileColumns) - best;
+  exp_vecs(e);
+  MILANE_UNROLL
+  for (int i = 0; i < count; ++i) {
+    store_vec(s + i * kTileColumns, e[i]);
+    sums[i] += e[i];
+  }
+}
+
 }  // namespace
 
-// s[keys][nr]
-void softmax_columns(float* s, std::int64_t keys, bool round) {
-  for (int j = 0; j < kTileColumns; j += kWidth, s += kWidth) {
-    Vec best = splat(-__builtin_inff());
-    for (std::int64_t k = 0; k < keys; ++k) best = maximum(best, load_vec(s + k * kTileColumns));
+// s[keys][nr], `columns` of it
+void softmax_columns(float* s, std::int64_t keys, std::int64_t columns, bool round) {
+  for (std::int64_t j = 0; j < columns; j += kWidth, s += kWidth) {
+    const Vec best = best_of(s, keys);
     Vec lanes[kLanes] = {};
-    for (std::int64_t k0 = 0; k0 < keys; k0 += kLanes) {
-      const std::int64_t count = keys - k0 < kLanes ? keys - k0 : kLanes;
+    std::int64_t k = 0;
+    for (; k + kLanes <= keys; k += kLanes) {
       MILANE_UNROLL
-      for (int i = 0; i < kLanes; ++i) {
-        if (i >= count) break;
-        float* const at = s + (k0 + i) * kTileColumns;
-        const Vec e = exp_vec(load_vec(at) - best);
-        store_vec(at, e);
-        lanes[i] += e;
-      }
+      for (int i = 0; i < kLanes; i += kTogether)
+        exp_keys<kTogether>(s + (k + i) * kTileColumns, best, lanes + i);
     }
+    for (Vec* lane = lanes; k < keys; ++k, ++lane) exp_keys<1>(s + k * kTileColumns, best, lane);
     MILANE_UNROLL
     for (int half = kLanes / 2; half > 0; half /= 2) {
       MILANE_UNROLL
       for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
     }
     const Vec factor = 1.0f / lanes[0];
-    for (std::int64_t k = 0; k < keys; ++k) {
+    for (k = 0; k < keys; ++k) {
       const Vec v = load_vec(s + k * kTileColumns) * factor;
       store_vec(s + k * kTileColumns, round ? round_half(v) : v);
     }
@@ -127,14 +152,23 @@ void softmax_columns(float* s, std::int64_t keys, bool round) {
 
 // panel[depth][width], width a multiple of the register's
 float largest_square_sum(const float* panel, std::int64_t depth, std::int64_t width) {
+  constexpr int kSums = 4;  // every one waits for itself
   Vec most = {};
-  for (std::int64_t j = 0; j < width; j += kWidth) {
-    Vec sum = {};
-    for (std::int64_t k = 0; k < depth; ++k) {
-      const Vec v = load_vec(panel + k * width + j);
-      sum += v * v;
+  for (std::int64_t j = 0; j < width; j += kWidth, panel += kWidth) {
+    Vec sum[kSums] = {};
+    std::int64_t k = 0;
+    for (; k + kSums <= depth; k += kSums) {
+      MILANE_UNROLL
+      for (int i = 0; i < kSums; ++i) {
+        const Vec v = load_vec(panel + (k + i) * width);
+        sum[i] += v * v;
+      }
     }
-    most = maximum(most, sum);
+    for (; k < depth; ++k) {
+      const Vec v = load_vec(panel + k * width);
+      sum[0] += v * v;
+    }
+    most = maximum(most, (sum[0] + sum[1]) + (sum[2] + sum[3]));
   }
   float lanes[kWidth];
   store_vec(lanes, most);

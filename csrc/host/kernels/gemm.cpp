@@ -126,7 +126,49 @@ MILANE_INLINE void any_panels(const ProductTile& t, const T* w) {
   dispatch<T, 1>(t, w);
 }
 
+// scores[rows][nr], `vecs` registers of each row.
+template <int rows, int vecs>
+MILANE_INLINE void score(const float* keys, const float* queries, std::int64_t depth, float* scores,
+                         bool round) {
+  Vec c[rows][vecs] = {};
+  for (std::int64_t k = 0; k < depth; ++k, keys += kPanel, queries += kTileColumns) {
+    Vec row[vecs];
+    MILANE_UNROLL
+    for (int j = 0; j < vecs; ++j) row[j] = load_vec(queries + j * kWidth);
+    MILANE_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      const Vec x = splat(keys[i]);
+      MILANE_UNROLL
+      for (int j = 0; j < vecs; ++j) c[i][j] = multiply_add(x, row[j], c[i][j]);
+    }
+  }
+  if (round) {
+    MILANE_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      MILANE_UNROLL
+      for (int j = 0; j < vecs; ++j) c[i][j] = round_half(c[i][j]);
+    }
+  }
+  MILANE_UNROLL
+  for (int i = 0; i < rows; ++i) {
+    MILANE_UNROLL
+    for (int j = 0; j < vecs; ++j) store_vec(scores + i * kTileColumns + j * kWidth, c[i][j]);
+  }
+}
+
 }  // namespace
+
+// keys[depth][16], queries[depth][nr], scores[16][nr]
+void score_tile(const float* keys, const float* queries, std::int64_t depth, float* scores,
+                std::int64_t first, bool round) {
+  constexpr int kPanelRows = static_cast<int>(kPanel);
+  if constexpr (kTileColumns == 2 * kPanel && kWidth == kPanel) {
+    if (first == kPanel)
+      return score<kPanelRows, 1>(keys, queries + kPanel, depth, scores + kPanel, round);
+  }
+  for (int i = 0; i < kPanelRows; i += kTileRows)
+    score<kTileRows, kColumns>(keys + i, queries, depth, scores + i * kTileColumns, round);
+}
 
 void product_tile_half(const ProductTile& t, const Half* w) { any_panels(t, w); }
 void product_tile_float(const ProductTile& t, const float* w) { any_panels(t, w); }

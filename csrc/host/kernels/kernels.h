@@ -96,6 +96,10 @@ struct Kernels {
   // `first`.
   void (*gemm_tile)(const float* a, std::int64_t lda, const float* b, std::int64_t depth,
                     float* acc, bool first);
+  // scores[i*nr + j] = sum_k keys[k*16 + i] * queries[k*nr + j] for i < 16, rounded to half where
+  // asked for. Those of queries before `first`, a multiple of 16, need not be there.
+  void (*score_tile)(const float* keys, const float* queries, std::int64_t depth, float* scores,
+                     std::int64_t first, bool round);
   // y[i*row_stride + p*16 + j] = sum_k x[k/64][i][k%64] * w[p*panel + k*panel_step + j], i < rows.
   int product_rows, product_panels;
   void (*product_tile_half)(const ProductTile& tile, const Half* w);
@@ -135,6 +139,11 @@ struct Kernels {
                          std::int64_t depth);
   // dst[k*16 + i] = src[i*stride + k] for i < 16, k < count: a panel of packed weights.
   void (*turn_rows)(Half* dst, const Half* src, std::int64_t stride, std::int64_t count);
+  // y[r][2i] = a[r][i] and y[r][2i + 1] = b[r][i] for i < n, rows a stride of their own apart.
+  void (*zip_rows_half)(Half* y, std::int64_t y_stride, const Half* a, std::int64_t a_stride,
+                        const Half* b, std::int64_t b_stride, std::int64_t rows, std::int64_t n);
+  void (*zip_rows_float)(float* y, std::int64_t y_stride, const float* a, std::int64_t a_stride,
+                         const float* b, std::int64_t b_stride, std::int64_t rows, std::int64_t n);
   // c[i*ldc + j] = acc[i*lda + j] + row_bias[i] + column_bias[j], rounded once; biases may be null.
   void (*store_half)(Half* c, std::int64_t ldc, const float* acc, std::int64_t lda,
                      const float* row_bias, const float* column_bias, std::int64_t rows,
@@ -164,9 +173,9 @@ struct Kernels {
   // maximum).
   void (*softmax_tile)(float* s, std::int64_t keys, float* maximum, float* sum, float* factor);
 
-  // --- columns side by side (columns.cpp). Softmax down s[keys][nr], with the sums of exp_sum and
-  // the results rounded to half where asked for.
-  void (*softmax_columns)(float* s, std::int64_t keys, bool round);
+  // --- columns side by side (columns.cpp). Softmax down the first `columns` of s[keys][nr], whole
+  // registers, with the sums of exp_sum and the results rounded to half where asked for.
+  void (*softmax_columns)(float* s, std::int64_t keys, std::int64_t columns, bool round);
   // The largest sum of squares down a column of panel[depth][width]; NaN when there is one.
   float (*largest_square_sum)(const float* panel, std::int64_t depth, std::int64_t width);
   // Over rows `stride` apart: sum[i] += x[r][i]^2, and y[r][i] = (x[r][i] * scale[i]) * weight[r],

@@ -62,6 +62,20 @@ MILANE_INLINE float tree_sum(Lanes l) {
   return v[0] + v[1];
 }
 
+// y = exp(x - minus) of so many times sixteen numbers, added to the sums in their order.
+template <int blocks>
+MILANE_INLINE void exp_blocks(float* y, const float* x, float minus, Lanes& acc) {
+  Vec e[blocks * kVecs];
+  MILANE_UNROLL
+  for (int i = 0; i < blocks * kVecs; ++i) e[i] = load_vec(x + i * kWidth) - minus;
+  exp_vecs(e);
+  MILANE_UNROLL
+  for (int i = 0; i < blocks * kVecs; ++i) {
+    store_vec(y + i * kWidth, e[i]);
+    acc.v[i % kVecs] += e[i];
+  }
+}
+
 }  // namespace
 
 // x[n]
@@ -139,16 +153,12 @@ float max(const float* x, std::size_t n) {
 
 // y[n] <- x[n]; y may be x.
 float exp_sum(float* y, const float* x, float minus, std::size_t n) {
+  constexpr int kTogether = kVecs == 4 ? 1 : 8 / kVecs;
   Lanes acc = splat_lanes(0.0f);
   std::size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    MILANE_UNROLL
-    for (int j = 0; j < kVecs; ++j) {
-      const Vec e = exp_vec(load_vec(x + i + j * kWidth) - minus);
-      store_vec(y + i + j * kWidth, e);
-      acc.v[j] += e;
-    }
-  }
+  for (; i + kTogether * kLanes <= n; i += kTogether * kLanes)
+    exp_blocks<kTogether>(y + i, x + i, minus, acc);
+  for (; i + kLanes <= n; i += kLanes) exp_blocks<1>(y + i, x + i, minus, acc);
   if (i < n) {
     float tail[kLanes] = {};
     std::memcpy(tail, x + i, (n - i) * sizeof(float));

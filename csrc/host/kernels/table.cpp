@@ -10,6 +10,7 @@ void narrow_array(Half* dst, const float* src, std::size_t n);
 namespace milane::host::MILANE_ISA {
 
 void gemm_tile(const float*, std::int64_t, const float*, std::int64_t, float*, bool);
+void score_tile(const float*, const float*, std::int64_t, float*, std::int64_t, bool);
 void product_tile_half(const ProductTile&, const Half*);
 void product_tile_float(const ProductTile&, const float*);
 void gemv_panel_half(const Half*, const float*, std::int64_t, float*);
@@ -32,6 +33,10 @@ void pack_float(float*, std::int64_t, const float*, std::int64_t, std::int64_t, 
 void cut_rows_half(float*, const Half*, std::int64_t, std::int64_t, std::int64_t);
 void cut_rows_float(float*, const float*, std::int64_t, std::int64_t, std::int64_t);
 void turn_rows(Half*, const Half*, std::int64_t, std::int64_t);
+void zip_rows_half(Half*, std::int64_t, const Half*, std::int64_t, const Half*, std::int64_t,
+                   std::int64_t, std::int64_t);
+void zip_rows_float(float*, std::int64_t, const float*, std::int64_t, const float*, std::int64_t,
+                    std::int64_t, std::int64_t);
 void store_half(Half*, std::int64_t, const float*, std::int64_t, const float*, const float*,
                 std::int64_t, std::int64_t);
 void store_float(float*, std::int64_t, const float*, std::int64_t, const float*, const float*,
@@ -42,7 +47,7 @@ void conv_wide(const ConvTile&, const float*);
 void window_sum(const WindowTile&);
 void window_max(const WindowTile&);
 void softmax_tile(float*, std::int64_t, float*, float*, float*);
-void softmax_columns(float*, std::int64_t, bool);
+void softmax_columns(float*, std::int64_t, std::int64_t, bool);
 float largest_square_sum(const float*, std::int64_t, std::int64_t);
 void add_squares_half(float*, const Half*, std::int64_t, std::int64_t, std::size_t);
 void add_squares_float(float*, const float*, std::int64_t, std::int64_t, std::size_t);
@@ -70,6 +75,7 @@ const Kernels* table() {
       .mr = kTileRows,
       .nr = kTileColumns,
       .gemm_tile = gemm_tile,
+      .score_tile = score_tile,
       .product_rows = kProductRows,
       .product_panels = kProductPanels,
       .product_tile_half = product_tile_half,
@@ -87,6 +93,8 @@ const Kernels* table() {
       .cut_rows_half = cut_rows_half,
       .cut_rows_float = cut_rows_float,
       .turn_rows = turn_rows,
+      .zip_rows_half = zip_rows_half,
+      .zip_rows_float = zip_rows_float,
       .store_half = store_half,
       .store_float = store_float,
       .conv_columns = kConvColumns,

@@ -119,29 +119,33 @@ MILANE_INLINE Vec round_half(Vec v) {
 // Lane-wise maximum in which NaN wins on either side.
 MILANE_INLINE Vec maximum(Vec a, Vec b) { return ((b > a) | (b != b)) ? b : a; }
 
+// Lane-wise; where either is NaN, b (on Arm NaN).
+MILANE_INLINE Vec larger(Vec a, Vec b) {
+#if defined(MILANE_ISA_v4)
+  return _mm512_maskz_max_ps(kAllLanes, a, b);
+#elif defined(MILANE_ISA_v3)
+  return _mm256_max_ps(a, b);
+#elif defined(MILANE_ISA_v2)
+  return _mm_max_ps(a, b);
+#else
+  return vmaxq_f32(a, b);
+#endif
+}
+MILANE_INLINE Vec smaller(Vec a, Vec b) {
+#if defined(MILANE_ISA_v4)
+  return _mm512_maskz_min_ps(kAllLanes, a, b);
+#elif defined(MILANE_ISA_v3)
+  return _mm256_min_ps(a, b);
+#elif defined(MILANE_ISA_v2)
+  return _mm_min_ps(a, b);
+#else
+  return vminq_f32(a, b);
+#endif
+}
+
 // x, or the bound that it passes; NaN stays, being the second operand.
-MILANE_INLINE Vec at_least(Vec x, float low) {
-#if defined(MILANE_ISA_v4)
-  return _mm512_maskz_max_ps(kAllLanes, splat(low), x);
-#elif defined(MILANE_ISA_v3)
-  return _mm256_max_ps(splat(low), x);
-#elif defined(MILANE_ISA_v2)
-  return _mm_max_ps(splat(low), x);
-#else
-  return vmaxq_f32(splat(low), x);
-#endif
-}
-MILANE_INLINE Vec at_most(Vec x, float high) {
-#if defined(MILANE_ISA_v4)
-  return _mm512_maskz_min_ps(kAllLanes, splat(high), x);
-#elif defined(MILANE_ISA_v3)
-  return _mm256_min_ps(splat(high), x);
-#elif defined(MILANE_ISA_v2)
-  return _mm_min_ps(splat(high), x);
-#else
-  return vminq_f32(splat(high), x);
-#endif
-}
+MILANE_INLINE Vec at_least(Vec x, float low) { return larger(splat(low), x); }
+MILANE_INLINE Vec at_most(Vec x, float high) { return smaller(splat(high), x); }
 
 // e 2^n for n from -152 to 129 and e near 1, rounded once; `shifted` is n + 1.5 * 2^23.
 MILANE_INLINE Vec times_power(Vec e, Vec n, [[maybe_unused]] Vec shifted) {
@@ -159,21 +163,34 @@ MILANE_INLINE Vec times_power(Vec e, Vec n, [[maybe_unused]] Vec shifted) {
 // e^x within 1 ulp down to subnormals; 0 below, infinity above, NaN kept. No fused operation, so
 // every instruction set gives the same bits.
 // x = n ln 2 + r with |r| <= ln(2)/2; the Taylor series to r^7 leaves 5e-9, a tenth of an ulp.
-MILANE_INLINE Vec exp_vec(Vec x) {
-  x = at_least(at_most(x, 89.0f), -105.0f);
+// Several registers take their steps together: one alone mostly waits for its own results.
+template <int count>
+MILANE_INLINE void exp_vecs(Vec (&x)[count]) {
   const float magic = 0x1.8p23f;  // adding it rounds to an integer in the low mantissa bits
-  const Vec shifted = x * 0x1.715476p0f + magic;
-  const Vec n = shifted - magic;
-  // ln 2 in two parts: n * high is exact for |n| < 2^15.
-  const Vec r = (x - n * 0x1.62ep-1f) - n * 0x1.0bfbe8p-15f;
-  Vec p = r * (1.0f / 5040.0f) + 1.0f / 720.0f;
-  p = p * r + 1.0f / 120.0f;
-  p = p * r + 1.0f / 24.0f;
-  p = p * r + 1.0f / 6.0f;
-  p = p * r + 0.5f;
-  p = p * (r * r) + r;
-  p = p + 1.0f;
-  return times_power(p, n, shifted);
+  Vec shifted[count], n[count], p[count];
+  const auto each = [](const auto& step) {
+    MILANE_UNROLL
+    for (int i = 0; i < count; ++i) step(i);
+  };
+  each([&](int i) { x[i] = at_least(at_most(x[i], 89.0f), -105.0f); });
+  each([&](int i) { shifted[i] = x[i] * 0x1.715476p0f + magic; });
+  each([&](int i) { n[i] = shifted[i] - magic; });
+  // ln 2 in two parts: n * high is exact for |n| < 2^15. From here on x is the remainder r.
+  each([&](int i) { x[i] = x[i] - n[i] * 0x1.62ep-1f; });
+  each([&](int i) { x[i] = x[i] - n[i] * 0x1.0bfbe8p-15f; });
+  each([&](int i) { p[i] = x[i] * (1.0f / 5040.0f) + 1.0f / 720.0f; });
+  each([&](int i) { p[i] = p[i] * x[i] + 1.0f / 120.0f; });
+  each([&](int i) { p[i] = p[i] * x[i] + 1.0f / 24.0f; });
+  each([&](int i) { p[i] = p[i] * x[i] + 1.0f / 6.0f; });
+  each([&](int i) { p[i] = p[i] * x[i] + 0.5f; });
+  each([&](int i) { p[i] = p[i] * (x[i] * x[i]) + x[i]; });
+  each([&](int i) { p[i] = p[i] + 1.0f; });
+  each([&](int i) { x[i] = times_power(p[i], n[i], shifted[i]); });
+}
+MILANE_INLINE Vec exp_vec(Vec x) {
+  Vec one[1] = {x};
+  exp_vecs(one);
+  return one[0];
 }
 
 }  // namespace milane::host::MILANE_ISA

@@ -105,6 +105,21 @@ void any_window(WindowTile t) {
   t.half ? window<Half, maxima>(t) : window<float, maxima>(t);
 }
 
+// s = exp(s - minus) for neighbouring keys, added to the sum one by one.
+template <int count>
+MILANE_INLINE Vec exp_keys(float* s, Vec minus, Vec total) {
+  Vec e[count];
+  MILANE_UNROLL
+  for (int i = 0; i < count; ++i) e[i] = load_vec(s + i * kTileColumns) - minus;
+  exp_vecs(e);
+  MILANE_UNROLL
+  for (int i = 0; i < count; ++i) {
+    store_vec(s + i * kTileColumns, e[i]);
+    total += e[i];
+  }
+  return total;
+}
+
 }  // namespace
 
 void window_sum(const WindowTile& t) { any_window<false>(t); }
@@ -122,11 +137,11 @@ void softmax_tile(float* s, std::int64_t keys, float* running, float* sum, float
     const Vec minus = best == lowest ? Vec{} : best;
     const Vec scale = exp_vec(before - minus);
     Vec total = {};
-    for (std::int64_t k = 0; k < keys; ++k) {
-      const Vec e = exp_vec(load_vec(s + k * kTileColumns + j) - minus);
-      store_vec(s + k * kTileColumns + j, e);
-      total += e;
-    }
+    constexpr int kTogether = kWidth >= 8 ? 8 : 4;
+    std::int64_t k = 0;
+    for (; k + kTogether <= keys; k += kTogether)
+      total = exp_keys<kTogether>(s + k * kTileColumns + j, minus, total);
+    for (; k < keys; ++k) total = exp_keys<1>(s + k * kTileColumns + j, minus, total);
     store_vec(running + j, best);
     store_vec(factor + j, scale);
     store_vec(sum + j, load_vec(sum + j) * scale + total);

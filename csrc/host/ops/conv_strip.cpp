@@ -21,6 +21,7 @@ std::int64_t floor_div(std::int64_t a, std::int64_t b) {
 }
 
 void zero(float* dst, std::int64_t pitch, std::int64_t count, std::int64_t channels) {
+  if (count == 0) return;
   for (std::int64_t c = 0; c < channels; ++c, dst += pitch) std::fill_n(dst, count, 0.0f);
 }
 

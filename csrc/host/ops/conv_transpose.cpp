@@ -1,8 +1,10 @@
 // conv_transpose: outputs that share a remainder modulo the strides use the same taps at the same
-// offsets, so each such phase is an ordinary convolution of stride 1.
+// offsets, so each such phase is an ordinary convolution of stride 1. Where every output has one
+// tap, all phases are one pointwise convolution.
 #include <algorithm>
 #include <memory>
 
+#include "core/integers.h"
 #include "host/ops/conv_transpose.h"
 #include "host/ops/operands.h"
 
@@ -31,40 +33,104 @@ std::vector<AxisPhase> axis_phases(std::int64_t out, std::int64_t kernel, std::i
   return phases;
 }
 
-// y[origin + stride * q] = dense[q] for every channel of one image.
+void zip_rows(Half* y, std::int64_t y_stride, const Half* a, std::int64_t a_stride, const Half* b,
+              std::int64_t b_stride, std::int64_t rows, std::int64_t n) {
+  kernels().zip_rows_half(y, y_stride, a, a_stride, b, b_stride, rows, n);
+}
+void zip_rows(float* y, std::int64_t y_stride, const float* a, std::int64_t a_stride,
+              const float* b, std::int64_t b_stride, std::int64_t rows, std::int64_t n) {
+  kernels().zip_rows_float(y, y_stride, a, a_stride, b, b_stride, rows, n);
+}
+
+// The rows of one plane of y.
 template <class T>
-void scatter(const TransposedConv& c, const TransposedConv::Phase& phase, const T* dense, T* y) {
-  const Spatial& n = phase.conv.out;
-  const std::int64_t channels = c.groups * c.out_channels;
-  parallel_for(c.batch * channels, std::max<std::int64_t>(1, 16384 / volume(n)),
+void weave_plane(const TransposedConv& c, const TransposedConv::Rows& rows, std::int64_t channel,
+                 const T* dense, T* y) {
+  const std::int64_t width = c.out[2], y_stride = c.stride[1] * width;
+  const std::int64_t ways = static_cast<std::int64_t>(rows.columns.size());
+  const auto row = [&](std::int64_t way, std::int64_t d, std::int64_t h) {
+    const TransposedConv::Source& s = rows.columns[static_cast<std::size_t>(way)];
+    return dense + s.offset + channel * s.channel + (d * rows.heights + h) * s.row;
+  };
+  for (std::int64_t d = 0; d < rows.depths; ++d) {
+    T* to = y + ((d * c.stride[0] + rows.depth) * c.out[1] + rows.height) * width;
+    if (ways == 2) {
+      zip_rows(to, y_stride, row(0, d, 0), rows.columns[0].row, row(1, d, 0), rows.columns[1].row,
+               rows.heights, width / 2);
+      if (width % 2 == 0) continue;
+      for (std::int64_t h = 0; h < rows.heights; ++h)
+        to[h * y_stride + width - 1] = row(0, d, h)[width / 2];
+      continue;
+    }
+    for (std::int64_t h = 0; h < rows.heights; ++h, to += y_stride) {
+      if (ways == 1) {
+        std::copy_n(row(0, d, h), width, to);
+        continue;
+      }
+      for (std::int64_t p = 0; p < ways; ++p) {
+        const T* from = row(p, d, h);
+        for (std::int64_t w = p; w < width; w += ways) to[w] = *from++;
+      }
+    }
+  }
+}
+
+template <class T>
+void weave(const TransposedConv& c, const TransposedConv::Rows& rows, const T* dense, T* y) {
+  const std::int64_t elements = rows.depths * rows.heights * c.out[2];
+  parallel_for(c.batch * c.groups * c.out_channels, std::max<std::int64_t>(1, 16384 / elements),
                [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t i = begin; i < end; ++i) {
-                   const T* from = dense + i * volume(n);
-                   T* const plane = y + i * volume(c.out);
-                   for (std::int64_t d = 0; d < n[0]; ++d) {
-                     for (std::int64_t h = 0; h < n[1]; ++h, from += n[2]) {
-                       const std::int64_t row = (d * c.stride[0] + phase.origin[0]) * c.out[1] +
-                                                h * c.stride[1] + phase.origin[1];
-                       T* const to = plane + row * c.out[2] + phase.origin[2];
-                       for (std::int64_t w = 0; w < n[2]; ++w) to[w * c.stride[2]] = from[w];
-                     }
-                   }
-                 }
+                 for (std::int64_t i = begin; i < end; ++i)
+                   weave_plane(c, rows, i, dense, y + i * volume(c.out));
                });
 }
 
 }  // namespace
 
+bool TransposedConv::side_by_side() const {
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (kernel[i] != stride[i] || out[i] != in[i] * stride[i] || before[i] != 0) return false;
+    if (kernel[i] > 1 && dilation[i] != 1) return false;
+  }
+  return true;
+}
+
+void TransposedConv::plan_joined() {
+  const std::int64_t taps = volume(kernel), pixels = volume(in);
+  Phase phase;
+  phase.conv.batch = batch;
+  phase.conv.groups = groups;
+  phase.conv.in_channels = in_channels;
+  phase.conv.out_channels = out_channels * taps;
+  phase.conv.in = phase.conv.out = {1, 1, pixels};
+  phase.conv.taps = {{0, 0, 0}};
+  phase.layout = {in_channels * out_channels * taps, 1, out_channels * taps, {0}};
+  phases.push_back(std::move(phase));
+  for (std::int64_t d = 0; d < kernel[0]; ++d) {
+    for (std::int64_t h = 0; h < kernel[1]; ++h) {
+      Rows r{d, h, in[0], in[1], {}, d + h == 0 ? std::size_t{1} : 0};
+      for (std::int64_t w = 0; w < kernel[2]; ++w)
+        r.columns.push_back({((d * kernel[1] + h) * kernel[2] + w) * pixels, taps * pixels, in[2]});
+      rows.push_back(std::move(r));
+    }
+  }
+}
+
 void TransposedConv::plan() {
+  if (side_by_side()) return plan_joined();
   std::array<std::vector<AxisPhase>, 3> axes;
   for (std::size_t i = 0; i < 3; ++i)
     axes[i] = axis_phases(out[i], kernel[i], stride[i], dilation[i], before[i]);
   const std::int64_t taps = volume(kernel);
   for (const AxisPhase& d : axes[0]) {
     for (const AxisPhase& h : axes[1]) {
+      Rows r{d.origin, h.origin, d.count, h.count, {}, axes[2].size()};
+      std::int64_t offset = 0;
       for (const AxisPhase& w : axes[2]) {
+        const std::int64_t channel = d.count * h.count * w.count;
+        r.columns.push_back({offset, channel, w.count});
+        offset += batch * groups * out_channels * channel;
         Phase phase;
-        phase.origin = {d.origin, h.origin, w.origin};
         phase.conv.batch = batch;
         phase.conv.groups = groups;
         phase.conv.in_channels = in_channels;
@@ -83,6 +149,7 @@ void TransposedConv::plan() {
         }
         phases.push_back(std::move(phase));
       }
+      rows.push_back(std::move(r));
     }
   }
 }
@@ -103,13 +170,18 @@ std::size_t TransposedConv::packed_bytes(DType dtype) const {
 }
 
 std::size_t TransposedConv::dense_bytes(DType dtype) const {
-  if (phases.size() == 1) return 0;
-  std::size_t most = 0;
-  for (const Phase& phase : phases) {
-    const std::int64_t count = batch * groups * out_channels * volume(phase.conv.out);
-    most = std::max(most, static_cast<std::size_t>(count) * dtype_size(dtype));
+  if (rows.size() == 1 && rows[0].columns.size() == 1) return 0;  // y is what the phase leaves
+  std::int64_t most = 0;
+  for (const Rows& r : rows) {
+    const Source& last = r.columns.back();
+    most = std::max(most, last.offset + batch * groups * out_channels * last.channel);
   }
-  return (most + 63) / 64 * 64;
+  return static_cast<std::size_t>(round_up(most, 64)) * dtype_size(dtype);
+}
+
+std::int64_t TransposedConv::bias_count() const {
+  const std::int64_t count = phases[0].conv.out_channels;
+  return count == out_channels ? 0 : groups * count;
 }
 
 std::size_t TransposedConv::work_bytes(int slots) const {
@@ -120,19 +192,29 @@ std::size_t TransposedConv::work_bytes(int slots) const {
 
 void TransposedConv::run(DType dtype, const std::byte* x, DType weight_dtype,
                          const std::byte* weight, const float* bias, DType out_dtype, std::byte* y,
-                         std::byte* packed, std::byte* dense, const Following& following,
-                         const Workspace& ws) const {
-  for (const Phase& phase : phases) {
-    TapWeights weights{weight_dtype, phase.owned.view().data};
-    if (weights.data == nullptr) {
-      weights.data = packed;
-      pack_taps(phase.conv, phase.layout, weight, weights);
+                         std::byte* packed, std::byte* dense, float* biases,
+                         const Following& following, const Workspace& ws) const {
+  if (bias != nullptr && bias_count() != 0) {
+    for (std::int64_t i = 0; i < groups * out_channels; ++i)
+      std::fill_n(biases + i * volume(kernel), volume(kernel), bias[i]);
+    bias = biases;
+  }
+  const auto size = static_cast<std::int64_t>(dtype_size(out_dtype));
+  const bool direct = dense_bytes(out_dtype) == 0;
+  const Phase* phase = phases.data();
+  for (const Rows& r : rows) {
+    for (std::size_t i = 0; i < r.phases; ++i, ++phase) {
+      TapWeights weights{weight_dtype, phase->owned.view().data};
+      if (weights.data == nullptr) {
+        weights.data = packed;
+        pack_taps(phase->conv, phase->layout, weight, weights);
+      }
+      run_taps(phase->conv, weights, bias, dtype, x, out_dtype,
+               direct ? y : dense + r.columns[i].offset * size, following, ws);
     }
-    const bool direct = phases.size() == 1;
-    run_taps(phase.conv, weights, bias, dtype, x, out_dtype, direct ? y : dense, following, ws);
     if (direct) continue;
     dispatch_float(out_dtype, [&]<class T>() {
-      scatter(*this, phase, reinterpret_cast<const T*>(dense), reinterpret_cast<T*>(y));
+      weave(*this, r, reinterpret_cast<const T*>(dense), reinterpret_cast<T*>(y));
     });
   }
 }
@@ -166,12 +248,13 @@ RunFn op_conv_transpose(OpSite& site) {
   const int slots = num_threads();
   const Scratch packed = site.scratch(weight.is_constant() ? 0 : conv->packed_bytes(weight.dtype));
   const Scratch dense = site.scratch(conv->dense_bytes(y.dtype));
+  const Scratch biases = site.scratch(static_cast<std::size_t>(conv->bias_count()) * sizeof(float));
   const Scratch work = site.scratch(conv->work_bytes(slots));
   return [=, following = site.following(),
           c = std::shared_ptr<const TransposedConv>(std::move(conv))](const Exec& e) {
     c->run(x.dtype, e.in<std::byte>(x), weight.dtype, e.in<std::byte>(weight), bias.get(e), y.dtype,
            e.out<std::byte>(y), e.scratch<std::byte>(packed), e.scratch<std::byte>(dense),
-           *following, {e.scratch<std::byte>(work), slots});
+           e.scratch<float>(biases), *following, {e.scratch<std::byte>(work), slots});
   };
 }
 

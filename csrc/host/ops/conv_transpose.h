@@ -12,21 +12,39 @@ struct TransposedConv {
   Spatial before{0, 0, 0};
 
   struct Phase {
-    Spatial origin{0, 0, 0};
     TapConv conv;
     WeightLayout layout;
     PackedMatrix owned;
   };
   std::vector<Phase> phases;
 
+  // Result rows origin, origin + stride, ... of every channel: their columns take turns in rows of
+  // what phases leave. Offsets in elements.
+  struct Source {
+    std::int64_t offset, channel, row;
+  };
+  struct Rows {
+    std::int64_t depth = 0, height = 0;    // origin
+    std::int64_t depths = 0, heights = 0;  // how many
+    std::vector<Source> columns;
+    std::size_t phases = 0;  // so many run before, and may overwrite what the last Rows needed
+  };
+  std::vector<Rows> rows;
+
   void plan();
   void pack(const OpSite& site, const Operand& weight);
   std::size_t packed_bytes(DType dtype) const;  // of run-time weights
-  std::size_t dense_bytes(DType dtype) const;   // of one phase's result
+  std::size_t dense_bytes(DType dtype) const;   // of what phases leave
+  std::int64_t bias_count() const;              // of the one phase, where all are joined
   std::size_t work_bytes(int slots) const;
   void run(DType dtype, const std::byte* x, DType weight_dtype, const std::byte* weight,
            const float* bias, DType out_dtype, std::byte* y, std::byte* packed, std::byte* dense,
-           const Following& following, const Workspace& workspace) const;
+           float* biases, const Following& following, const Workspace& workspace) const;
+
+ private:
+  // Kernels that lie side by side are one product, a row of it for every channel and tap.
+  bool side_by_side() const;
+  void plan_joined();
 };
 
 }  // namespace milane::host

@@ -96,44 +96,65 @@ class Task {
     const std::int64_t at = offset_of(b, a_.batch_dims, a_.q.batch) + first * a_.q.row;
     fill_panel(a_.q.operand.dtype, query_, nr_, element(e_, a_.q.operand, at), a_.q.row,
                a_.q.column, count, a_.depth);
-    const std::int64_t keys = keys_of(first);
-    for (std::int64_t k = 0; k < keys; k += kPanel) score(b * a_.rows + first, first, k, count);
-    kernels().softmax_columns(scores_, keys, a_.round_weights);
-    store(b, first, count, keys);
+    const Limits limits = limits_of(first, count);
+    const std::int64_t keys = limits.of(0, count);
+    const std::uint8_t* const zeros = zeros_of(first);
+    const std::int64_t lanes = std::min(kPanel, nr_), least = limits.of(0, lanes);
+    for (std::int64_t k = 0; k < keys; k += kPanel) {
+      score(b * a_.rows + first, k, k >= least ? lanes : 0, count,
+            zeros != nullptr && zeros[k / kPanel] != 0);
+    }
+    for (std::int64_t i = 0; i < count; i += lanes) {
+      const std::int64_t own = limits.of(i, i + lanes);
+      kernels().softmax_columns(scores_ + i, own, lanes, a_.round_weights);
+      for (std::int64_t k = own; k < keys; ++k) std::fill_n(scores_ + k * nr_ + i, lanes, 0.0f);
+    }
+    store(b, first, limits);
   }
 
  private:
   bool row_major() const { return a_.y.column == 1; }
   std::int64_t value_panel() const { return row_major() ? nr_ : kPanel; }
-  std::size_t mask_tile(std::int64_t first) const {
-    return static_cast<std::size_t>(first % a_.mask_rows / nr_);
+  // Where the mask adds zero to a tile's scores; null: nothing is known.
+  const std::uint8_t* zeros_of(std::int64_t first) const {
+    if (a_.is_zero.empty()) return nullptr;
+    return a_.is_zero.data() + first % a_.mask_rows / nr_ * ceil_div(a_.keys, kPanel);
   }
 
-  // Keys from here on have weight 0 for all queries of the tile: by Cauchy and Schwarz no score is
-  // larger than |q| |k|, plus roundings (2^-11 each, 2 % are more than enough), so that neither
-  // overflows nor reaches what the mask takes away. exp gives 0 from -105 on.
-  std::int64_t keys_of(std::int64_t first) const {
-    if (a_.key_limits.empty()) return a_.keys;
+  // Keys that can have weight for queries of a tile.
+  struct Limits {
+    std::int64_t count, keys;   // queries, and all keys
+    const std::int64_t* every;  // of every mr queries; null: all keys
+
+    std::int64_t of_part(std::int64_t part) const { return every != nullptr ? every[part] : keys; }
+    std::int64_t of(std::int64_t first, std::int64_t last) const {
+      if (every == nullptr) return keys;
+      const std::int64_t mr = kernels().mr;
+      return *std::max_element(every + first / mr, every + ceil_div(std::min(last, count), mr));
+    }
+  };
+
+  // The others have weight 0: by Cauchy and Schwarz no score is larger than |q| |k|, plus roundings
+  // (2^-11 each, 2 % are more than enough), so that neither overflows nor reaches what the mask
+  // takes away. exp gives 0 from -105 on.
+  Limits limits_of(std::int64_t first, std::int64_t count) const {
+    if (a_.key_limits.empty()) return {count, a_.keys, nullptr};
     const float query_norm = kernels().largest_square_sum(query_, a_.depth, nr_);
     const float most = 1.02f * std::sqrt(query_norm) * std::sqrt(key_norm_);
     const bool holds = most * a_.peak < 60000 && 2 * most * a_.scale + 400 < kGap;
-    return holds ? a_.key_limits[mask_tile(first)] : a_.keys;
+    const std::int64_t* const own = a_.key_limits.data() + first % a_.mask_rows / kernels().mr;
+    return {count, a_.keys, holds ? own : nullptr};
   }
 
   // scores[16][nr] of keys [k, k + 16): the product, rounded, through the elementwise operations.
-  void score(std::int64_t row, std::int64_t first, std::int64_t k, std::int64_t count) const {
+  // Queries before `from` need none.
+  void score(std::int64_t row, std::int64_t k, std::int64_t from, std::int64_t count,
+             bool unmasked) const {
     const Kernels& kernel = kernels();
-    const std::size_t groups = static_cast<std::size_t>((a_.keys + kPanel - 1) / kPanel);
-    const bool unmasked =
-        !a_.is_zero.empty() &&
-        a_.is_zero[mask_tile(first) * groups + static_cast<std::size_t>(k / kPanel)] != 0;
     const int steps = static_cast<int>(a_.code.size()) - (unmasked ? 1 : 0);
     float* const result = scores_ + k * nr_;
     float* const product = steps == 0 ? result : registers_[0];
-    for (std::int64_t i = 0; i < kPanel; i += kernel.mr) {
-      kernel.gemm_tile(key_ + k * a_.depth + i, kPanel, query_, a_.depth, product + i * nr_, true);
-    }
-    if (a_.round_scores) kernel.round_to_half(product, static_cast<std::size_t>(tile_));
+    kernel.score_tile(key_ + k * a_.depth, query_, a_.depth, product, from, a_.round_scores);
     if (steps == 0) return;
     for (std::size_t i = 0; i < a_.loads.size(); ++i) {
       const ScoreLoad& load = a_.loads[i];
@@ -149,8 +170,9 @@ class Task {
   }
 
   // y of the tile: weights times values, in whichever order lets results lie next to each other.
-  void store(std::int64_t b, std::int64_t first, std::int64_t count, std::int64_t keys) const {
+  void store(std::int64_t b, std::int64_t first, const Limits& limits) const {
     const Kernels& kernel = kernels();
+    const std::int64_t count = limits.count, keys = limits.of(0, count);
     float* const acc = registers_[0];
     const DType dtype = a_.y.operand.dtype;
     const std::int64_t at = offset_of(b, a_.batch_dims, a_.y.batch) + first * a_.y.row;
@@ -158,8 +180,8 @@ class Task {
         e_.out<std::byte>(a_.y.operand) + at * static_cast<std::int64_t>(dtype_size(dtype));
     if (row_major()) {
       for (std::int64_t d = 0; d < a_.width; d += nr_) {
-        for (std::int64_t i = 0; i < count; i += kernel.mr) {
-          kernel.gemm_tile(scores_ + i, nr_, value_ + d * a_.keys, keys, acc, true);
+        for (std::int64_t i = 0, part = 0; i < count; i += kernel.mr, ++part) {
+          kernel.gemm_tile(scores_ + i, nr_, value_ + d * a_.keys, limits.of_part(part), acc, true);
           store_tile({dtype, y, a_.y.row}, i, d, acc, nr_,
                      std::min<std::int64_t>(kernel.mr, count - i), std::min(nr_, a_.width - d));
         }
@@ -199,9 +221,8 @@ void FusedAttention::learn_mask() {
   const auto value = [&](std::int64_t r, std::int64_t k) {
     return values[static_cast<std::size_t>(r * mask.row() + k * mask.key)];
   };
-  const std::int64_t nr = kernels().nr;
-  for (std::int64_t first = 0; first < mask_rows; first += nr) {
-    const std::int64_t last = std::min(first + nr, mask_rows);
+  // Keys up to the last that has weight in one of the rows [first, last).
+  const auto limit_of = [&](std::int64_t first, std::int64_t last) {
     // The best of every row, and the worst of those.
     float kept = std::numeric_limits<float>::infinity();
     for (std::int64_t r = first; r < last; ++r) {
@@ -217,7 +238,13 @@ void FusedAttention::learn_mask() {
     };
     std::int64_t limit = keys;
     while (limit > 1 && !has_weight(limit - 1)) --limit;
-    key_limits.push_back(limit);
+    return limit;
+  };
+  const std::int64_t mr = kernels().mr, nr = kernels().nr;
+  for (std::int64_t first = 0; first < mask_rows; first += mr)
+    key_limits.push_back(limit_of(first, std::min(first + mr, mask_rows)));
+  for (std::int64_t first = 0; first < mask_rows; first += nr) {
+    const std::int64_t last = std::min(first + nr, mask_rows);
     for (std::int64_t k0 = 0; k0 < keys; k0 += kPanel) {
       bool zero = true;
       for (std::int64_t k = k0; zero && k < std::min(k0 + kPanel, keys); ++k) {

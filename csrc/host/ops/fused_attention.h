@@ -41,8 +41,8 @@ struct FusedAttention {
   std::vector<Micro> code;
   std::vector<ScoreLoad> loads;
 
-  // What a constant mask that is added last tells: keys that can have weight, for every tile of its
-  // rows, and groups of 16 keys where it adds zero. Empty when nothing is known.
+  // What a constant mask that is added last tells: keys that can have weight, for every mr of its
+  // rows, and groups of 16 keys where it adds zero, for every tile. Empty when nothing is known.
   std::int64_t mask_rows = 0;
   int mask_load = -1;
   float scale = 1,
