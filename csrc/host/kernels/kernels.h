@@ -88,6 +88,27 @@ struct WindowTile {
   const float* divisors;  // may be null
   bool root;
 };
+// The same for planes one after the other, whose outputs follow each other.
+struct WindowPlanes {
+  std::int64_t count = 1;
+  std::int64_t x_step = 0, weight_step = 0;
+  const float* bias = nullptr;  // of each plane; null: the tile's for all
+};
+
+// Maxima over the windows of a plane of halves.
+struct MaxHalves {
+  static constexpr std::int64_t kSlack = 64;
+  static constexpr std::int16_t kLowest = -31745;  // what stands for -infinity
+  std::int64_t rows, columns;                      // that windows see, of in_rows x in_columns
+  std::int64_t in_rows, in_columns;
+  std::int64_t pitch, padded_rows, before;  // with the padding; where the first element lies in it
+  std::int64_t out_rows, out_columns, kernel_rows, kernel_columns;
+  std::int64_t row_stride, column_stride;  // the latter 1 or 2
+
+  std::int64_t keys() const { return padded_rows * pitch + kSlack; }
+  // A multiple of 32.
+  std::int64_t memory() const { return keys() + 8 * pitch + 2 * kSlack; }
+};
 
 struct Kernels {
   // --- matrix products. Tile is mr x nr; mr divides kPanel, kPanel divides nr or nr divides it.
@@ -164,9 +185,18 @@ struct Kernels {
 
   // --- windows: y[r][i] = bias + the sum over taps t and their rows k of
   // weights[t.weight[k]] * x[t.x + (r + k)*row_step + i], and the maximum of these x (NaN wins).
-  // x is readable 16 floats past the last column of every row.
-  void (*window_sum)(const WindowTile& tile);
-  void (*window_max)(const WindowTile& tile);
+  // x is readable 16 floats past the last column of every row, and one row of 8 floats more.
+  void (*window_sum)(const WindowTile& tile, const WindowPlanes& planes);
+  void (*window_max)(const WindowTile& tile, const WindowPlanes& planes);
+  // y[out_rows][out_columns] from x[in_rows][in_columns], unless that has a NaN or -0: then false.
+  // keys[memory] holds kLowest where there is padding.
+  bool (*max_halves)(const MaxHalves& m, std::int16_t* keys, Half* y, const Half* x);
+  // dst[p*step + r*pitch + i] = src[p][r][i] for i < columns, r < rows, p < planes; zeros may
+  // follow up to 16 floats from where a row begins, or two rows where pitch is 8.
+  void (*widen_planes_half)(float* dst, std::int64_t step, std::int64_t pitch, const Half* src,
+                            std::int64_t columns, std::int64_t rows, std::int64_t planes);
+  void (*widen_planes_float)(float* dst, std::int64_t step, std::int64_t pitch, const float* src,
+                             std::int64_t columns, std::int64_t rows, std::int64_t planes);
 
   // --- softmax down the columns of s[keys][nr], continued over tiles: raises the running maximum,
   // sets s = exp(s - maximum), sum = sum * factor + the column sums, factor = exp(old - new
@@ -208,6 +238,9 @@ struct Kernels {
   // --- rows of n floats, used by reductions, softmax and norms. Sums run in a fixed order (16
   // interleaved partial sums, then a tree), the same on every instruction set.
   float (*sum)(const float* x, std::size_t n);
+  // y[i] = sum(x + i*n, n) for i < rows, the same bits.
+  void (*sum_each_half)(float* y, const Half* x, std::int64_t n, std::int64_t rows);
+  void (*sum_each_float)(float* y, const float* x, std::int64_t n, std::int64_t rows);
   float (*sum_of_squares)(const float* x, float minus, std::size_t n);  // sum (x - minus)^2
   float (*max)(const float* x, std::size_t n);
   // y[i] = exp(x[i] - minus); returns the sum of y.

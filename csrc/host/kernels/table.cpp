@@ -44,8 +44,13 @@ void store_float(float*, std::int64_t, const float*, std::int64_t, const float*,
 void conv_tile_half(const ConvTile&, const Half*);
 void conv_tile_float(const ConvTile&, const float*);
 void conv_wide(const ConvTile&, const float*);
-void window_sum(const WindowTile&);
-void window_max(const WindowTile&);
+void window_sum(const WindowTile&, const WindowPlanes&);
+void window_max(const WindowTile&, const WindowPlanes&);
+bool max_halves(const MaxHalves&, std::int16_t*, Half*, const Half*);
+void widen_planes_half(float*, std::int64_t, std::int64_t, const Half*, std::int64_t, std::int64_t,
+                       std::int64_t);
+void widen_planes_float(float*, std::int64_t, std::int64_t, const float*, std::int64_t,
+                        std::int64_t, std::int64_t);
 void softmax_tile(float*, std::int64_t, float*, float*, float*);
 void softmax_columns(float*, std::int64_t, std::int64_t, bool);
 float largest_square_sum(const float*, std::int64_t, std::int64_t);
@@ -63,6 +68,8 @@ void scale_rows_float(float*, const float*, std::int64_t, const float*, const fl
                       std::size_t);
 void round_to_half(float*, std::size_t);
 float sum(const float*, std::size_t);
+void sum_each_half(float*, const Half*, std::int64_t, std::int64_t);
+void sum_each_float(float*, const float*, std::int64_t, std::int64_t);
 float sum_of_squares(const float*, float, std::size_t);
 float max(const float*, std::size_t);
 float exp_sum(float*, const float*, float, std::size_t);
@@ -104,6 +111,9 @@ const Kernels* table() {
       .conv_wide = conv_wide,
       .window_sum = window_sum,
       .window_max = window_max,
+      .max_halves = max_halves,
+      .widen_planes_half = widen_planes_half,
+      .widen_planes_float = widen_planes_float,
       .softmax_tile = softmax_tile,
       .softmax_columns = softmax_columns,
       .largest_square_sum = largest_square_sum,
@@ -119,6 +129,8 @@ const Kernels* table() {
       .float_to_half = milane::MILANE_ISA::narrow_array,
       .round_to_half = round_to_half,
       .sum = sum,
+      .sum_each_half = sum_each_half,
+      .sum_each_float = sum_each_float,
       .sum_of_squares = sum_of_squares,
       .max = max,
       .exp_sum = exp_sum,

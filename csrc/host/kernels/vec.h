@@ -116,9 +116,6 @@ MILANE_INLINE Vec round_half(Vec v) {
 #endif
 }
 
-// Lane-wise maximum in which NaN wins on either side.
-MILANE_INLINE Vec maximum(Vec a, Vec b) { return ((b > a) | (b != b)) ? b : a; }
-
 // Lane-wise; where either is NaN, b (on Arm NaN).
 MILANE_INLINE Vec larger(Vec a, Vec b) {
 #if defined(MILANE_ISA_v4)
@@ -140,6 +137,16 @@ MILANE_INLINE Vec smaller(Vec a, Vec b) {
   return _mm_min_ps(a, b);
 #else
   return vminq_f32(a, b);
+#endif
+}
+
+// Lane-wise maximum in which NaN wins on either side; a where they are equal.
+MILANE_INLINE Vec maximum(Vec a, Vec b) {
+#if defined(MILANE_ISA_v4)
+  const __mmask16 is_nan = _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q);
+  return _mm512_mask_mov_ps(larger(b, a), is_nan, b);
+#else
+  return ((b > a) | (b != b)) ? b : a;
 #endif
 }
 

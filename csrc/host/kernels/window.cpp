@@ -1,20 +1,9 @@
-// Windows over planes (depthwise convolution, pooling) and the softmax of attention tiles.
+// Windows over planes: depthwise convolution, pooling.
 #include "host/kernels/part.h"
 #include "host/kernels/tile.h"
 
 namespace milane::host::MILANE_ISA {
 namespace {
-
-// The larger lane of a and b; NaN wins on either side, a where they are equal.
-MILANE_INLINE Vec larger(Vec a, Vec b) {
-#if defined(MILANE_ISA_v4)
-  // The instruction gives its second operand where there is a NaN.
-  const Vec most = _mm512_maskz_max_ps(kAllLanes, b, a);
-  return _mm512_mask_mov_ps(most, _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q), b);
-#else
-  return maximum(a, b);
-#endif
-}
 
 // acc[R] and the N rows of one tap, each row of x read once.
 template <bool maxima, int N, int R>
@@ -30,14 +19,32 @@ MILANE_INLINE void add_tap(Vec (&acc)[R], const float* x, std::int64_t step, con
     for (int k = 0; k < N; ++k) {
       if (j < k || j - k >= R) continue;
       Vec& to = acc[j - k];
-      to = maxima ? larger(to, value) : multiply_add(value, w[k], to);
+      to = maxima ? maximum(to, value) : multiply_add(value, w[k], to);
     }
   }
 }
 
+// v after the bias and what else follows the sum of the output `at`
+MILANE_INLINE Vec finished(const WindowTile& t, Vec v, std::int64_t at) {
+  v += splat(t.bias);
+  if (t.divisors != nullptr) v /= load_vec(t.divisors + at);
+  if (t.root) {
+    MILANE_UNROLL
+    for (int i = 0; i < kWidth; ++i) v[i] = __builtin_sqrtf(v[i]);
+  }
+  return v;
+}
+
+// A whole register where that stays before `end`: what is past `count` is written again later.
+template <class T>
+MILANE_INLINE void store_until(T* y, Vec v, std::int64_t count, const T* end) {
+  y + kWidth <= end ? store_vec(y, v) : store_part(y, v, count);
+}
+
 // R rows of one register from column `column` on: so many sums advance side by side.
 template <class T, bool maxima, int R>
-MILANE_INLINE void window_rows(const WindowTile& t, std::int64_t row, std::int64_t column) {
+MILANE_INLINE void window_rows(const WindowTile& t, std::int64_t row, std::int64_t column,
+                               const T* end) {
   const float* const x = t.x + row * t.row_step + column;
   Vec acc[R];
   MILANE_UNROLL
@@ -57,95 +64,168 @@ MILANE_INLINE void window_rows(const WindowTile& t, std::int64_t row, std::int64
   std::int64_t at = row * t.row_stride + column;
   MILANE_UNROLL
   for (int r = 0; r < R; ++r, at += t.row_stride) {
-    if (!maxima) {
-      acc[r] += splat(t.bias);
-      if (t.divisors != nullptr) acc[r] /= load_vec(t.divisors + at);
-      if (t.root) {
-        MILANE_UNROLL
-        for (int i = 0; i < kWidth; ++i) acc[r][i] = __builtin_sqrtf(acc[r][i]);
-      }
-    }
+    if (!maxima) acc[r] = finished(t, acc[r], at);
     T* const y = static_cast<T*>(t.y) + at;
-    count >= kWidth ? store_vec(y, acc[r]) : store_part(y, acc[r], count);
+    count >= kWidth ? store_vec(y, acc[r]) : store_until(y, acc[r], count, end);
   }
 }
 
 template <class T, bool maxima, int R>
-MILANE_INLINE std::int64_t window_columns(const WindowTile& t, std::int64_t row) {
+MILANE_INLINE std::int64_t window_columns(const WindowTile& t, std::int64_t row, const T* end) {
+  // The last columns again, where they do not fill a register.
+  const std::int64_t last = t.columns < kWidth ? 0 : t.columns - kWidth;
   for (std::int64_t column = 0; column < t.columns; column += kWidth)
-    window_rows<T, maxima, R>(t, row, column);
+    window_rows<T, maxima, R>(t, row, column < last ? column : last, end);
   return row + R;
 }
 
-template <class T, bool maxima>
-MILANE_INLINE void window(const WindowTile& t) {
+#if defined(MILANE_ISA_v4)
+constexpr std::int64_t kPair = 8;  // floats from one row of a register to the other
+
+// The second row of a and the first one of b.
+MILANE_INLINE Vec joined(Vec a, Vec b) {
+  return __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,
+                                 23);
+}
+
+// acc[R], of two rows each, and the N rows of one tap
+template <int N, int R>
+MILANE_INLINE void add_paired(Vec (&acc)[R], const float* x, const float* weights,
+                              const std::int64_t* weight) {
+  Vec w[N];
+  MILANE_UNROLL
+  for (int k = 0; k < N; ++k) w[k] = splat(weights[weight[k]]);
+  // The pairs in between are two halves: cheaper than loads that straddle cache lines.
+  Vec pairs[R + 1];
+  MILANE_UNROLL
+  for (int i = 0; i < R + (N > 1 ? 1 : 0); ++i) pairs[i] = load_vec(x + i * 2 * kPair);
+  MILANE_UNROLL
+  for (int j = 0; j < 2 * (R - 1) + N; ++j) {
+    const Vec value = j % 2 == 0 ? pairs[j / 2] : joined(pairs[j / 2], pairs[j / 2 + 1]);
+    MILANE_UNROLL
+    for (int k = 0; k < N; ++k) {
+      const int r = (j - k) / 2;
+      if (j >= k && (j - k) % 2 == 0 && r < R) acc[r] = multiply_add(value, w[k], acc[r]);
+    }
+  }
+}
+
+// R registers of two rows each; `kThree`: of 3 x 3 taps.
+template <class T, bool kThree, int R>
+MILANE_INLINE std::int64_t paired_rows(const WindowTile& t, std::int64_t row, const T* end) {
+  const float* const x = t.x + row * kPair;
+  Vec acc[R] = {};
+  if (kThree) {
+    MILANE_UNROLL
+    for (int n = 0; n < 3; ++n) add_paired<3>(acc, x + t.taps[n].x, t.weights, t.taps[n].weight);
+  } else {
+    for (std::int64_t n = 0; n < t.count; ++n) {
+      const WindowTap& tap = t.taps[n];
+      if (tap.rows == 3) {
+        add_paired<3>(acc, x + tap.x, t.weights, tap.weight);
+      } else if (tap.rows == 2) {
+        add_paired<2>(acc, x + tap.x, t.weights, tap.weight);
+      } else {
+        add_paired<1>(acc, x + tap.x, t.weights, tap.weight);
+      }
+    }
+  }
+  const __mmask16 one = lanes(t.columns);
+  const auto both = static_cast<__mmask16>(one | one << kPair);
+  T* y = static_cast<T*>(t.y) + row * t.columns;
+  MILANE_UNROLL
+  for (int r = 0; r < R; ++r, row += 2, y += 2 * t.columns) {
+    const Vec v = _mm512_maskz_compress_ps(both, acc[r] + splat(t.bias));
+    store_until(y, v, row + 1 < t.rows ? 2 * t.columns : t.columns, end);
+  }
+  return row;
+}
+#endif
+
+// Rows narrow enough for two of them to be one register, and nothing to do but sums.
+template <bool maxima>
+MILANE_INLINE bool is_paired([[maybe_unused]] const WindowTile& t) {
+#if defined(MILANE_ISA_v4)
+  return !maxima && t.row_step == kPair && t.columns <= kPair && t.row_stride == t.columns &&
+         t.divisors == nullptr && !t.root;
+#else
+  return false;
+#endif
+}
+
+#if defined(MILANE_ISA_v4)
+template <class T, bool kThree>
+MILANE_INLINE void paired_window(const WindowTile& t, const T* end) {
   std::int64_t row = 0;
-  while (row + 7 <= t.rows) row = window_columns<T, maxima, 7>(t, row);  // sizes of images are of 7
-  while (row + 4 <= t.rows) row = window_columns<T, maxima, 4>(t, row);
-  while (row + 2 <= t.rows) row = window_columns<T, maxima, 2>(t, row);
-  if (row < t.rows) window_columns<T, maxima, 1>(t, row);
+  while (row + 6 < t.rows) row = paired_rows<T, kThree, 4>(t, row, end);
+  while (row + 2 < t.rows) row = paired_rows<T, kThree, 2>(t, row, end);
+  if (row < t.rows) paired_rows<T, kThree, 1>(t, row, end);
+}
+#endif
+
+// The outputs of one plane; they may be written over up to `end`.
+template <class T, bool maxima>
+MILANE_INLINE void window(const WindowTile& t, const T* end) {
+#if defined(MILANE_ISA_v4)
+  if (is_paired<maxima>(t)) {
+    const bool three = t.count == 3 && t.taps[0].rows + t.taps[1].rows + t.taps[2].rows == 9;
+    return three ? paired_window<T, true>(t, end) : paired_window<T, false>(t, end);
+  }
+#endif
+  std::int64_t row = 0;
+  // Sizes of images are of 7; twice that where there are 32 registers.
+#if defined(MILANE_ISA_v4)
+  while (row + 14 <= t.rows) row = window_columns<T, maxima, 14>(t, row, end);
+#endif
+  while (row + 7 <= t.rows) row = window_columns<T, maxima, 7>(t, row, end);
+  while (row + 4 <= t.rows) row = window_columns<T, maxima, 4>(t, row, end);
+  while (row + 2 <= t.rows) row = window_columns<T, maxima, 2>(t, row, end);
+  if (row < t.rows) window_columns<T, maxima, 1>(t, row, end);
+}
+
+template <class T, bool maxima>
+MILANE_INLINE void windows(WindowTile t, const WindowPlanes& p) {
+  T* const y = static_cast<T*>(t.y);
+  const std::int64_t each = t.rows * t.row_stride;
+  const T* const end = y + p.count * each - t.row_stride + t.columns;
+  for (std::int64_t i = 0; i < p.count; ++i) {
+    if (p.bias != nullptr) t.bias = p.bias[i];
+    t.y = y + i * each;
+    window<T, maxima>(t, end);
+    t.x += p.x_step;
+    t.weights += p.weight_step;
+  }
+}
+
+MILANE_INLINE bool sees_one_row(const WindowTile& t) {
+  for (std::int64_t n = 0; n < t.count; ++n) {
+    if (t.taps[n].rows != 1) return false;
+  }
+  return true;
 }
 
 template <bool maxima>
-void any_window(WindowTile t) {
-  if (t.rows == 1 && t.columns >= 2 * kWidth) {
-    // Registers side by side are rows too; what is left over is one short row more.
-    WindowTile rest = t;
+void any_window(WindowTile t, const WindowPlanes& p) {
+  if (p.count == 1 && t.rows == 1 && t.columns >= 2 * kWidth && sees_one_row(t)) {
+    // Registers side by side are rows too; the last register of columns may be one row more.
+    const std::int64_t last = t.columns - kWidth;
     t.rows = t.columns / kWidth;
     t.columns = t.row_step = t.row_stride = kWidth;
-    const std::int64_t done = t.rows * kWidth;
-    if (rest.columns > done) {
-      rest.columns -= done;
-      rest.x += done;
-      rest.y = static_cast<char*>(rest.y) + done * (rest.half ? 2 : 4);
-      if (rest.divisors != nullptr) rest.divisors += done;
-      any_window<maxima>(rest);
+    if (t.rows * kWidth < last + kWidth) {
+      WindowTile rest = t;
+      rest.rows = 1;
+      rest.x += last;
+      rest.y = static_cast<char*>(rest.y) + last * (rest.half ? 2 : 4);
+      if (rest.divisors != nullptr) rest.divisors += last;
+      any_window<maxima>(rest, p);
     }
   }
-  t.half ? window<Half, maxima>(t) : window<float, maxima>(t);
-}
-
-// s = exp(s - minus) for neighbouring keys, added to the sum one by one.
-template <int count>
-MILANE_INLINE Vec exp_keys(float* s, Vec minus, Vec total) {
-  Vec e[count];
-  MILANE_UNROLL
-  for (int i = 0; i < count; ++i) e[i] = load_vec(s + i * kTileColumns) - minus;
-  exp_vecs(e);
-  MILANE_UNROLL
-  for (int i = 0; i < count; ++i) {
-    store_vec(s + i * kTileColumns, e[i]);
-    total += e[i];
-  }
-  return total;
+  t.half ? windows<Half, maxima>(t, p) : windows<float, maxima>(t, p);
 }
 
 }  // namespace
 
-void window_sum(const WindowTile& t) { any_window<false>(t); }
-void window_max(const WindowTile& t) { any_window<true>(t); }
-
-// s[keys][nr], maximum[nr], sum[nr], factor[nr]
-void softmax_tile(float* s, std::int64_t keys, float* running, float* sum, float* factor) {
-  const float lowest = -__builtin_inff();
-  for (int j = 0; j < kTileColumns; j += kWidth) {
-    const Vec before = load_vec(running + j);
-    Vec best = before;
-    for (std::int64_t k = 0; k < keys; ++k)
-      best = maximum(best, load_vec(s + k * kTileColumns + j));
-    // Nothing but -infinity so far: subtract 0, not -infinity, so that those weights become 0.
-    const Vec minus = best == lowest ? Vec{} : best;
-    const Vec scale = exp_vec(before - minus);
-    Vec total = {};
-    constexpr int kTogether = kWidth >= 8 ? 8 : 4;
-    std::int64_t k = 0;
-    for (; k + kTogether <= keys; k += kTogether)
-      total = exp_keys<kTogether>(s + k * kTileColumns + j, minus, total);
-    for (; k < keys; ++k) total = exp_keys<1>(s + k * kTileColumns + j, minus, total);
-    store_vec(running + j, best);
-    store_vec(factor + j, scale);
-    store_vec(sum + j, load_vec(sum + j) * scale + total);
-  }
-}
+void window_sum(const WindowTile& t, const WindowPlanes& p) { any_window<false>(t, p); }
+void window_max(const WindowTile& t, const WindowPlanes& p) { any_window<true>(t, p); }
 
 }  // namespace milane::host::MILANE_ISA

@@ -1,9 +1,6 @@
 #include "host/ops/window.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <limits>
 
 namespace milane::host {
 
@@ -16,6 +13,36 @@ Window::Window(const Spatial& in_, const Spatial& out_, const Spatial& kernel_,
     reach[i] = (length + phase[i] - 1) / phase[i];
     for (std::int64_t p = 0; p < phase[i]; ++p) runs_[i].push_back(phase_run(i, p));
   }
+  const std::int64_t least = least_pitch();
+  const bool pairs = least <= 8 && out[2] <= 8;  // of rows in a register of sixteen
+  pitch = reach[1] == 1 ? reach[2] : pairs ? 8 : (least + 15) / 16 * 16;
+}
+
+// A row's input must fit, and what is read past the row's end must be padding of the next one.
+std::int64_t Window::least_pitch() const {
+  std::int64_t least = 1, padding = reach[2];
+  for (const Run& run : runs_[2]) {
+    if (run.count <= 0) continue;
+    least = std::max(least, run.to + run.count);
+    padding = std::min(padding, run.to);
+  }
+  return std::max(least, reach[2] - padding);
+}
+
+std::int64_t Window::lead() const {
+  const Run &rows = runs_[1].front(), &columns = runs_[2].front();
+  const std::int64_t first = std::max<std::int64_t>(rows.to, 0) * pitch + columns.to;
+  return (16 - first % 16) % 16;
+}
+
+std::int64_t Window::plane_floats() const {
+  // A register past the last row, and a row of 8 that its pair would be.
+  return (lead() + reach[0] * depth_floats() + reach[2] + 24 + 15) / 16 * 16;
+}
+
+bool Window::is_plain() const {
+  return reach[0] == 1 && in[0] == 1 && phase[1] == 1 && phase[2] == 1 &&
+         runs_[1].front().count == in[1] && runs_[2].front().count == in[2];
 }
 
 void Window::fill(float* plane, DType dtype, const std::byte* src) const {
@@ -28,13 +55,25 @@ void Window::fill(float* plane, DType dtype, const std::byte* src) const {
         const Run columns = runs_[2][static_cast<std::size_t>(pw)];
         if (rows.count <= 0 || columns.count <= 0) continue;
         float* const to =
-            plane + (((pd * phase[1] + ph) * phase[2] + pw) * reach[1] + rows.to) * reach[2];
+            plane + (((pd * phase[1] + ph) * phase[2] + pw) * reach[1] + rows.to) * pitch;
         const std::int64_t at = (d * in[1] + rows.from) * in[2] + columns.from;
-        pack_tile(dtype, to + columns.to, reach[2],
+        pack_tile(dtype, to + columns.to, pitch,
                   src + at * static_cast<std::int64_t>(dtype_size(dtype)), phase[2],
                   phase[1] * in[2], columns.count, rows.count);
       }
     }
+  }
+}
+
+void Window::fill_many(float* plane, DType dtype, const std::byte* src, std::int64_t n) const {
+  const Kernels& k = kernels();
+  float* const to = plane + runs_[1].front().to * pitch + runs_[2].front().to;
+  if (dtype == DType::kFp16) {
+    const Half* const from = reinterpret_cast<const Half*>(src);
+    k.widen_planes_half(to, plane_floats(), pitch, from, in[2], in[1], n);
+  } else {
+    const float* const from = reinterpret_cast<const float*>(src);
+    k.widen_planes_float(to, plane_floats(), pitch, from, in[2], in[1], n);
   }
 }
 
@@ -49,13 +88,13 @@ std::vector<std::int64_t> Window::column_offsets() const {
   std::vector<std::int64_t> all;
   for (std::int64_t kw = 0; kw < kernel[2]; ++kw) {
     const std::int64_t pw = kw * dilation[2];
-    all.push_back(pw % phase[2] * reach[1] * reach[2] + pw / phase[2]);
+    all.push_back(pw % phase[2] * reach[1] * pitch + pw / phase[2]);
   }
   return all;
 }
 
 std::vector<WindowTap> Window::taps_at(const std::vector<std::int64_t>& columns,
-                                       std::int64_t phase_floats, std::int64_t pitch) const {
+                                       std::int64_t phase_step, std::int64_t row_step) const {
   std::vector<WindowTap> all;
   for (std::int64_t kd = 0; kd < kernel[0]; ++kd) {
     for (std::size_t kw = 0; kw < columns.size(); ++kw) {
@@ -65,8 +104,8 @@ std::vector<WindowTap> Window::taps_at(const std::vector<std::int64_t>& columns,
           if (kh * dilation[1] % phase[1] != p) continue;
           const std::int64_t row = kh * dilation[1] / phase[1];
           if (row != next || all.back().rows == WindowTap::kRows) {
-            const std::int64_t line = (kd * dilation[0] * phase[1] + p) * phase_floats;
-            all.push_back({line + row * pitch + columns[kw], {}, 0});
+            const std::int64_t line = (kd * dilation[0] * phase[1] + p) * phase_step;
+            all.push_back({line + row * row_step + columns[kw], {}, 0});
           }
           WindowTap& tap = all.back();
           tap.weight[tap.rows++] = (kd * kernel[1] + kh) * std::ssize(columns) + std::int64_t(kw);
@@ -79,7 +118,7 @@ std::vector<WindowTap> Window::taps_at(const std::vector<std::int64_t>& columns,
 }
 
 std::vector<WindowTap> Window::taps_in_plane() const {
-  return taps_at(column_offsets(), phase[2] * reach[1] * reach[2], reach[2]);
+  return taps_at(column_offsets(), phase_floats(), pitch);
 }
 
 std::vector<WindowTap> Window::taps_along_rows() const {
@@ -92,27 +131,26 @@ std::vector<WindowTap> Window::taps_along_columns() const {
   return taps_at({0}, reach[1] * middle_pitch(), middle_pitch());
 }
 
+std::vector<WindowTap> Window::taps_along_lanes() const {
+  std::vector<WindowTap> all;
+  for (std::int64_t kw = 0; kw < kernel[2]; ++kw) {
+    const bool next = dilation[2] == 1 && kw > 0 && all.back().rows < WindowTap::kRows;
+    if (!next) all.push_back({kw * dilation[2] * 16, {}, 0});
+    WindowTap& tap = all.back();
+    tap.weight[tap.rows++] = kw;
+  }
+  return all;
+}
+
 namespace {
 
-// Planes that a task works through, so that the padding is written once for all of them.
-constexpr std::int64_t kTaskPlanes = 16;
-
-std::size_t float_bytes(std::int64_t floats) {
-  return (static_cast<std::size_t>(floats) * sizeof(float) + 63) / 64 * 64;
-}
-
-std::int64_t bytes_of(DType dtype, std::int64_t elements) {
-  return elements * static_cast<std::int64_t>(dtype_size(dtype));
-}
-
-// body(slot, begin, end) for parts of `planes`.
-template <class Body>
-void for_planes(int slots, std::int64_t planes, Body body) {
-  const std::int64_t share = planes / (4 * slots);
-  const std::int64_t part = std::clamp<std::int64_t>(share, 1, kTaskPlanes);
-  run_slots(slots, (planes + part - 1) / part, [&](int slot, std::int64_t task) {
-    body(slot, task * part, std::min(planes, (task + 1) * part));
-  });
+// Turning costs about as much as eight taps.
+std::int64_t segment_of(const Window& w) {
+  const bool line = w.in[0] == 1 && w.out[0] == 1 && w.reach[0] == 1 && w.reach[1] == 1 &&
+                    w.phase[2] == 1 && w.in[1] == 1;
+  if (!line || w.kernel[2] < 12 || w.out[2] < 512) return 0;
+  const std::int64_t least = (w.out[2] + 15) / 16, squares = (least + 15) / 16 * 16;
+  return squares - least <= least / 16 ? squares : least;
 }
 
 }  // namespace
@@ -122,157 +160,83 @@ DepthwiseConv::DepthwiseConv(const Window& w, std::int64_t b, std::int64_t c, st
       batch(b),
       channels(c),
       multiplier(m),
-      taps(std::make_shared<const std::vector<WindowTap>>(w.taps_in_plane())) {}
+      segment(segment_of(w)),
+      taps(std::make_shared<const std::vector<WindowTap>>(segment > 0 ? w.taps_along_lanes()
+                                                                      : w.taps_in_plane())) {}
 
-std::size_t DepthwiseConv::slot_bytes() const { return float_bytes(window.plane_floats()); }
+std::int64_t DepthwiseConv::group() const {
+  constexpr std::int64_t kFloats = 4096;  // a third of a first-level cache
+  if (segment > 0 || multiplier != 1 || window.out[0] != 1 || !window.is_plain()) return 1;
+  return std::clamp<std::int64_t>(kFloats / window.plane_floats(), 1, kTaskPlanes);
+}
+
+std::size_t DepthwiseConv::slot_bytes() const {
+  if (segment > 0) return float_bytes(line_floats() + 16 * (seen() + 2 * segment));
+  return float_bytes(group() * window.plane_floats());
+}
+
+void DepthwiseConv::run_turned(WindowTile tile, const float* line, float* memory) const {
+  float* const turned = memory;
+  float* const result = turned + 16 * seen();
+  float* const back = result + 16 * segment;
+  pack_tile(DType::kFp32, turned, 16, line, segment, 1, 16, seen());
+  const bool half = tile.half;
+  void* const y = tile.y;
+  tile.x = turned;
+  tile.y = result;
+  tile.half = false;
+  tile.rows = segment;
+  tile.columns = tile.row_step = tile.row_stride = 16;
+  kernels().window_sum(tile, {});
+  pack_tile(DType::kFp32, back, segment, result, 16, 1, segment, 16);
+  store_tile({half ? DType::kFp16 : DType::kFp32, y, window.out[2]}, 0, 0, back, 0, 1,
+             window.out[2]);
+}
 
 void DepthwiseConv::run(DType dtype, const std::byte* x, const float* weight, const float* bias,
                         DType out_dtype, std::byte* y, const Following& following,
                         const Workspace& ws) const {
   const Window& w = window;
+  const Kernels& k = kernels();
   WindowTile shape{};
   shape.taps = taps->data();
   shape.count = std::ssize(*taps);
-  shape.row_step = w.reach[2];
+  shape.row_step = w.pitch;
   shape.half = out_dtype == DType::kFp16;
   shape.rows = w.out[1];
   shape.columns = shape.row_stride = w.out[2];
-  for_planes(ws.slots, batch * channels, [&](int slot, std::int64_t begin, std::int64_t end) {
-    float* const plane =
-        reinterpret_cast<float*>(ws.data + static_cast<std::size_t>(slot) * slot_bytes());
-    std::fill_n(plane, w.plane_floats(), 0.0f);
-    WindowTile tile = shape;
-    for (std::int64_t job = begin; job < end; ++job) {
-      w.fill(plane, dtype, x + bytes_of(dtype, job * volume(w.in)));
-      for (std::int64_t j = 0; j < multiplier; ++j) {
-        const std::int64_t channel = job % channels * multiplier + j;
-        tile.weights = weight + channel * w.taps();
-        tile.bias = bias != nullptr ? bias[channel] : 0.0f;
-        for (std::int64_t d = 0; d < w.out[0]; ++d) {
-          tile.x = plane + d * w.stride[0] * w.depth_floats();
-          const std::int64_t at = (job * multiplier + j) * w.out[0] + d;
-          tile.y = y + bytes_of(out_dtype, at * w.out[1] * w.out[2]);
-          kernels().window_sum(tile);
-          following.run(out_dtype, tile.y, w.out[1] * w.out[2]);
+  const std::int64_t many = group(), floats = w.plane_floats(), out = w.out[1] * w.out[2];
+  const bool plain = w.is_plain();
+  for_planes(
+      ws.slots, batch * channels, floats, [&](int slot, std::int64_t begin, std::int64_t end) {
+        float* const memory =
+            reinterpret_cast<float*>(ws.data + static_cast<std::size_t>(slot) * slot_bytes());
+        float* const plane = segment > 0 ? memory : memory + w.lead();
+        std::fill_n(memory, segment > 0 ? line_floats() : many * floats, 0.0f);
+        WindowTile tile = shape;
+        for (std::int64_t job = begin, n = 1; job < end; job += n) {
+          const std::int64_t first = job % channels;
+          n = std::min({many, end - job, channels - first});
+          const std::byte* const from = x + bytes_of(dtype, job * volume(w.in));
+          plain ? w.fill_many(plane, dtype, from, n) : w.fill(plane, dtype, from);
+          for (std::int64_t j = 0; j < multiplier; ++j) {
+            const std::int64_t channel = first * multiplier + j;
+            tile.weights = weight + channel * w.taps();
+            const float* const biases = bias != nullptr ? bias + channel : nullptr;
+            for (std::int64_t d = 0; d < w.out[0]; ++d) {
+              tile.x = plane + d * w.stride[0] * w.depth_floats();
+              tile.y = y + bytes_of(out_dtype, ((job * multiplier + j) * w.out[0] + d) * out);
+              if (segment > 0) {
+                tile.bias = biases != nullptr ? *biases : 0.0f;
+                run_turned(tile, plane, memory + line_floats());
+              } else {
+                k.window_sum(tile, {n, floats, w.taps(), biases});
+              }
+              following.run(out_dtype, tile.y, n * out);
+            }
+          }
         }
-      }
-    }
-  });
-}
-
-Pool::Pool(Kind k, const Window& w, std::int64_t n)
-    : kind(k),
-      window(w),
-      planes(n),
-      along_rows(std::make_shared<const std::vector<WindowTap>>(w.taps_along_rows())),
-      along_columns(std::make_shared<const std::vector<WindowTap>>(w.taps_along_columns())),
-      ones(std::make_shared<const std::vector<float>>(w.taps(), 1.0f)) {}
-
-void Pool::count_elements(const Spatial& after, bool exclude_padding) {
-  const Window& w = window;
-  std::array<std::vector<float>, 3> along;
-  for (std::size_t i = 0; i < 3; ++i) {
-    for (std::int64_t o = 0; o < w.out[i]; ++o) {
-      const std::int64_t begin = o * w.stride[i] - w.before[i], end = begin + w.kernel[i];
-      const std::int64_t low = exclude_padding ? std::max<std::int64_t>(begin, 0) : begin;
-      // ceil_mode windows may reach past the padding: what lies there never counts.
-      const std::int64_t high = std::min(end, exclude_padding ? w.in[i] : w.in[i] + after[i]);
-      along[i].push_back(static_cast<float>(std::max<std::int64_t>(high - low, 1)));
-    }
-  }
-  auto all = std::make_shared<std::vector<float>>();
-  for (const float d : along[0]) {
-    for (const float h : along[1]) {
-      for (const float x : along[2]) all->push_back(d * h * x);
-    }
-  }
-  all->resize(all->size() + 16, 1.0f);  // read a register at a time
-  counts = std::move(all);
-}
-
-bool Pool::whole() const {
-  return volume(window.out) == 1 && window.kernel == window.in && window.before == Spatial{0, 0, 0};
-}
-
-std::size_t Pool::slot_bytes() const {
-  if (whole()) return float_bytes(kTaskPlanes * (volume(window.in) + 1));
-  return float_bytes(window.plane_floats()) + float_bytes(window.middle_floats());
-}
-
-// y[count] from x[count][in]
-void Pool::pool_whole(DType dtype, const std::byte* x, std::int64_t count, DType out_dtype,
-                      std::byte* y, float* memory) const {
-  const Kernels& k = kernels();
-  const std::int64_t size = volume(window.in);
-  float* const result = memory;
-  float* const values = memory + kTaskPlanes;
-  pack_tile(dtype, values, count * size, x, 1, 0, count * size, 1);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float* const from = values + i * size;
-    const auto n = static_cast<std::size_t>(size);
-    result[i] = kind == Kind::kMax       ? k.max(from, n)
-                : kind == Kind::kAverage ? k.sum(from, n) / counts->front()
-                                         : std::sqrt(k.sum_of_squares(from, 0.0f, n));
-  }
-  store_tile({out_dtype, y, count}, 0, 0, result, count, 1, count);
-}
-
-void Pool::pool_plane(DType dtype, const std::byte* x, DType out_dtype, std::byte* y,
-                      float* memory) const {
-  const Window& w = window;
-  const auto kernel = kind == Kind::kMax ? kernels().window_max : kernels().window_sum;
-  float* const middle = memory + float_bytes(w.plane_floats()) / sizeof(float);
-  w.fill(memory, dtype, x);
-  if (kind == Kind::kL2) {
-    for (std::int64_t i = 0; i < w.plane_floats(); ++i) memory[i] *= memory[i];
-  }
-  WindowTile tile{};
-  tile.weights = ones->data();
-  tile.taps = along_rows->data();
-  tile.count = std::ssize(*along_rows);
-  tile.row_step = w.reach[2];
-  tile.row_stride = w.middle_pitch();
-  tile.rows = w.reach[1];
-  tile.columns = w.out[2];
-  for (std::int64_t i = 0; i < w.reach[0] * w.phase[1]; ++i) {
-    tile.x = memory + i * w.phase[2] * w.reach[1] * w.reach[2];
-    tile.y = middle + i * w.reach[1] * w.middle_pitch();
-    kernel(tile);
-  }
-  tile.taps = along_columns->data();
-  tile.count = std::ssize(*along_columns);
-  tile.row_step = w.middle_pitch();
-  tile.row_stride = w.out[2];
-  tile.rows = w.out[1];
-  tile.half = out_dtype == DType::kFp16;
-  tile.root = kind == Kind::kL2;
-  const std::int64_t step = w.stride[0] * w.phase[1] * w.reach[1] * w.middle_pitch();
-  for (std::int64_t d = 0; d < w.out[0]; ++d) {
-    tile.x = middle + d * step;
-    tile.y = y + bytes_of(out_dtype, d * w.out[1] * w.out[2]);
-    if (kind == Kind::kAverage) tile.divisors = counts->data() + d * w.out[1] * w.out[2];
-    kernel(tile);
-  }
-}
-
-// y[planes, out...] from x[planes, in...]
-void Pool::run(DType dtype, const std::byte* x, DType out_dtype, std::byte* y,
-               const Workspace& ws) const {
-  const float outside = kind == Kind::kMax ? -std::numeric_limits<float>::infinity() : 0.0f;
-  const std::int64_t in = volume(window.in), out = volume(window.out);
-  for_planes(ws.slots, planes, [&](int slot, std::int64_t begin, std::int64_t end) {
-    float* const memory =
-        reinterpret_cast<float*>(ws.data + static_cast<std::size_t>(slot) * slot_bytes());
-    if (whole()) {
-      return pool_whole(dtype, x + bytes_of(dtype, begin * in), end - begin, out_dtype,
-                        y + bytes_of(out_dtype, begin), memory);
-    }
-    std::fill_n(memory, window.plane_floats(), outside);
-    for (std::int64_t job = begin; job < end; ++job) {
-      pool_plane(dtype, x + bytes_of(dtype, job * in), out_dtype,
-                 y + bytes_of(out_dtype, job * out), memory);
-    }
-  });
+      });
 }
 
 }  // namespace milane::host
