@@ -6,10 +6,6 @@ instruction set must give the same bits where sums run in one order on all of th
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +14,11 @@ import pytest
 from numpy.typing import NDArray
 
 import milane
+from instruction_sets import leave, narrower_sets, on
 from milane.graph import Graph, ops
 from tolerance import assert_close, reduced
 
 Array = NDArray[Any]
-HERE = Path(__file__).resolve()
 # Depths and columns of whole registers, of more than one task, of a few elements, and odd ones.
 SIZES = [(64, 128), (77, 257), (5, 3), (1, 9), (300, 1), (129, 64), (768, 70)]
 
@@ -126,30 +122,12 @@ def everything() -> dict[str, Array]:
     return found
 
 
-def narrower_sets() -> list[str]:
-    """The instruction sets below this CPU's own."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return []
-    return [s for s in ("v2", "v3") if s < milane.cpu_isa().rpartition("-")[2]]
-
-
 @pytest.mark.parametrize("name", narrower_sets())
 def test_every_instruction_set_gives_the_same_bits(name: str, tmp_path: Path) -> None:
-    file = tmp_path / "out.npz"
-    done = subprocess.run(
-        [sys.executable, str(HERE), str(file)],
-        env={**os.environ, "MILANE_ISA": name},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"x86-64-{name}"
-    with np.load(file) as other:
-        for product, array in everything().items():
-            assert np.array_equal(other[product], array), product
+    found = on(name, __file__, tmp_path)
+    for product, array in everything().items():
+        assert np.array_equal(found[product], array), product
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[1], **everything())
-    print(milane.cpu_isa())
+    leave(everything())

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 import milane
+from instruction_sets import leave, narrower_sets, on
 from milane.half import f32_to_fp16, fp16_to_f32
 from op_harness import run_program
 from tolerance import bound, reduced, rounded
 
 Array = NDArray[Any]
 
-HERE = Path(__file__).resolve()
 ALL_HALVES = np.arange(1 << 16, dtype=np.uint16)
 IS_NAN = (ALL_HALVES & 0x7FFF) > 0x7C00
 
@@ -237,27 +233,14 @@ def block_inputs() -> dict[str, Array]:
     return {n: (rng.standard_normal(s) / 4).astype(np.float16) for n, s in shapes.items()}
 
 
-def narrower_sets() -> list[str]:
-    """The instruction sets below this CPU's own."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return []
-    return [s for s in ("v2", "v3") if s < milane.cpu_isa().rpartition("-")[2]]
-
-
 @pytest.mark.parametrize("name", narrower_sets())
 def test_a_narrower_instruction_set_gives_the_same_numbers(name: str, tmp_path: Path) -> None:
-    file = tmp_path / "out.npz"
-    env = {**os.environ, "MILANE_ISA": name}
-    command = [sys.executable, str(HERE), str(file)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"x86-64-{name}"
+    other = on(name, __file__, tmp_path)
     own = run_program(BLOCK, block_inputs())
     limits = block_limits(own)
-    with np.load(file) as other:
-        for output, limit in limits.items():
-            off = np.abs(other[output].astype(np.float64) - own[output].astype(np.float64))
-            assert np.all(off <= limit), f"{output}: {np.max(off / limit):.3g} of what is allowed"
+    for output, limit in limits.items():
+        off = np.abs(other[output].astype(np.float64) - own[output].astype(np.float64))
+        assert np.all(off <= limit), f"{output}: {np.max(off / limit):.3g} of what is allowed"
 
 
 def block_limits(own: dict[str, Array]) -> dict[str, Array]:
@@ -278,12 +261,6 @@ def block_limits(own: dict[str, Array]) -> dict[str, Array]:
     return {"c": c, "s": s, "p": p, "y": y}
 
 
-def _main(file: str) -> None:
-    """What the test above runs under another instruction set."""
-    check_conversions()
-    np.savez(file, **run_program(BLOCK, block_inputs()))
-    print(milane.cpu_isa())
-
-
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    check_conversions()
+    leave(run_program(BLOCK, block_inputs()))

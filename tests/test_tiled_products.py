@@ -7,10 +7,6 @@ threads, or on which rows and columns stand beside them.
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 import milane
+from instruction_sets import leave, narrower_sets, on
 from milane.graph import Graph, ops
 from tolerance import assert_close, reduced
 
 Array = NDArray[Any]
-HERE = Path(__file__).resolve()
 # Rows, depth and columns: less than a tile, whole tiles, odd ones, depths in pieces with few and
 # with many columns, columns in pieces, columns that are read as they lie.
 SIZES = [
@@ -122,34 +118,17 @@ def test_products_do_not_depend_on_threads(form: str) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(found[0], others, strict=True))
 
 
-def narrower_sets() -> list[str]:
-    """The instruction sets below this CPU's own."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return []
-    return [s for s in ("v2", "v3") if s < milane.cpu_isa().rpartition("-")[2]]
-
-
 def everything() -> dict[str, Array]:
+    """What every instruction set must give the same bits of."""
     return {f"{form} {size}": product(form, *size) for form in FORMS for size in SIZES}
 
 
 @pytest.mark.parametrize("name", narrower_sets())
 def test_every_instruction_set_gives_the_same_bits(name: str, tmp_path: Path) -> None:
-    file = tmp_path / "out.npz"
-    done = subprocess.run(
-        [sys.executable, str(HERE), str(file)],
-        env={**os.environ, "MILANE_ISA": name},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"x86-64-{name}"
-    with np.load(file) as theirs:
-        for case, ours in everything().items():
-            assert np.array_equal(ours, theirs[case]), case
+    found = on(name, __file__, tmp_path)
+    for product, array in everything().items():
+        assert np.array_equal(found[product], array), product
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[1], **everything())  # type: ignore[arg-type]
-    print(milane.cpu_isa())
+    leave(everything())

@@ -6,10 +6,6 @@ fp32 and sums run in one order, so that every instruction set must give the same
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +14,11 @@ import pytest
 from numpy.typing import NDArray
 
 import milane
+from instruction_sets import leave, narrower_sets, on
 from milane.graph import Graph, ops
 from tolerance import assert_close, reduced
 
 Array = NDArray[Any]
-HERE = Path(__file__).resolve()
 # Channels, height, width; kernel and padding, by height and width. One row of outputs, long lines,
 # rows of half a register and of one, and wider ones.
 SHAPES = [
@@ -147,30 +143,12 @@ def everything() -> dict[str, Array]:
     return found
 
 
-def narrower_sets() -> list[str]:
-    """The instruction sets below this CPU's own."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return []
-    return [s for s in ("v2", "v3") if s < milane.cpu_isa().rpartition("-")[2]]
-
-
 @pytest.mark.parametrize("name", narrower_sets())
 def test_every_instruction_set_gives_the_same_bits(name: str, tmp_path: Path) -> None:
-    file = tmp_path / "out.npz"
-    done = subprocess.run(
-        [sys.executable, str(HERE), str(file)],
-        env={**os.environ, "MILANE_ISA": name},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"x86-64-{name}"
-    with np.load(file) as other:
-        for window, array in everything().items():
-            assert other[window].tobytes() == array.tobytes(), window
+    found = on(name, __file__, tmp_path)
+    for window, array in everything().items():
+        assert found[window].tobytes() == array.tobytes(), window
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[1], **everything())
-    print(milane.cpu_isa())
+    leave(everything())
