@@ -10,7 +10,24 @@ constexpr int kColumns = kTileColumns / kWidth;
 constexpr int kVecs = static_cast<int>(kPanel) / kWidth;  // registers of a panel's row
 constexpr std::int64_t kRun = ProductTile::kRun;
 
-// Registers `first` lanes on of a row of T or floats, of which `left` are there.
+// c += a[depth][lda]^T b[depth][nr], of the first rows and registers of either.
+template <int rows, int vecs>
+MILANE_INLINE void multiply(Vec (&c)[rows][vecs], const float* a, std::int64_t lda, const float* b,
+                            std::int64_t depth) {
+  for (std::int64_t k = 0; k < depth; ++k, a += lda, b += kTileColumns) {
+    Vec row[vecs];
+    MILANE_UNROLL
+    for (int j = 0; j < vecs; ++j) row[j] = load_vec(b + j * kWidth);
+    MILANE_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      const Vec x = splat(a[i]);
+      MILANE_UNROLL
+      for (int j = 0; j < vecs; ++j) c[i][j] = multiply_add(x, row[j], c[i][j]);
+    }
+  }
+}
+
+// A register of which `left` lanes are in memory.
 template <class T>
 MILANE_INLINE Vec load_some(const T* p, std::int64_t left) {
   return left >= kWidth ? load_vec(p) : load_part(p, left);
@@ -131,17 +148,7 @@ template <int rows, int vecs>
 MILANE_INLINE void score(const float* keys, const float* queries, std::int64_t depth, float* scores,
                          bool round) {
   Vec c[rows][vecs] = {};
-  for (std::int64_t k = 0; k < depth; ++k, keys += kPanel, queries += kTileColumns) {
-    Vec row[vecs];
-    MILANE_UNROLL
-    for (int j = 0; j < vecs; ++j) row[j] = load_vec(queries + j * kWidth);
-    MILANE_UNROLL
-    for (int i = 0; i < rows; ++i) {
-      const Vec x = splat(keys[i]);
-      MILANE_UNROLL
-      for (int j = 0; j < vecs; ++j) c[i][j] = multiply_add(x, row[j], c[i][j]);
-    }
-  }
+  multiply(c, keys, kPanel, queries, depth);
   if (round) {
     MILANE_UNROLL
     for (int i = 0; i < rows; ++i) {
@@ -184,17 +191,7 @@ void gemm_tile(const float* a, std::int64_t lda, const float* b, std::int64_t de
       c[i][j] = first ? Vec{} : load_vec(acc + i * kTileColumns + j * kWidth);
     }
   }
-  for (std::int64_t k = 0; k < depth; ++k, a += lda, b += kTileColumns) {
-    Vec row[kColumns];
-    MILANE_UNROLL
-    for (int j = 0; j < kColumns; ++j) row[j] = load_vec(b + j * kWidth);
-    MILANE_UNROLL
-    for (int i = 0; i < kTileRows; ++i) {
-      const Vec x = splat(a[i]);
-      MILANE_UNROLL
-      for (int j = 0; j < kColumns; ++j) c[i][j] = multiply_add(x, row[j], c[i][j]);
-    }
-  }
+  multiply(c, a, lda, b, depth);
   MILANE_UNROLL
   for (int i = 0; i < kTileRows; ++i) {
     MILANE_UNROLL
