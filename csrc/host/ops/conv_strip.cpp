@@ -59,7 +59,6 @@ struct Strip {
   std::int64_t wide = 0;                // columns of a tile
   std::int64_t segment = 0, pitch = 0;  // columns of a segment, and of the input under it
   std::int64_t tile_step = 0;           // floats from tile to tile
-  std::vector<std::int64_t> places;     // of the taps, for the block's first row
 
   Strip(const TapConv& c, const Block& b)
       : conv(c), wide_tiles(fills_wide_tiles(c)), block(b), low{0, 0, 0}, span{0, 0, 0} {
@@ -84,14 +83,13 @@ struct Strip {
     if (pitch % 32 == 0 && pitch > wide) pitch += 16;
     tile_step = conv.taps.size() > 1 ? wide : segment_floats();
   }
-  // Where the taps lie, which takes divisions: once, when the sizes stand.
-  void place_taps() {
-    places.clear();
+  // Where the taps of the block's first row lie in a strip: divisions, so once a task.
+  void place_taps(std::int64_t* to) const {
     for (const Spatial& tap : conv.taps) {
       const std::int64_t line = (tap[0] - low[0]) * lines() + tap[1] - low[1];
       const std::int64_t column = tap[2] - low[2];
-      places.push_back(line * line_floats() + column % conv.step[2] * conv.in_channels * pitch +
-                       column / conv.step[2]);
+      *to++ = line * line_floats() + column % conv.step[2] * conv.in_channels * pitch +
+              column / conv.step[2];
     }
   }
   std::int64_t lines() const { return (block.rows - 1) * conv.step[1] + span[1] + 1; }
@@ -140,7 +138,8 @@ struct Strip {
   }
 
   // The taps of output row (d, h) that meet input; the others are padding and add nothing.
-  std::int64_t taps_at(const Spatial& at, std::int64_t h, const float* strip, ConvTap* to) const {
+  std::int64_t taps_at(const Spatial& at, std::int64_t h, const float* strip,
+                       const std::int64_t* places, ConvTap* to) const {
     const ConvTap* const begin = to;
     const float* const rows = strip + (h - at[1]) * conv.step[1] * line_floats();
     std::int64_t weight = 0;
@@ -189,12 +188,12 @@ struct Grid {
       }
     }
     strip.resize(b);
-    strip.place_taps();
     count();
   }
 
+  // The taps of a row, and their places.
   std::size_t tap_bytes() const {
-    return (strip.conv.taps.size() * sizeof(ConvTap) + 63) / 64 * 64;
+    return (strip.conv.taps.size() * (sizeof(ConvTap) + sizeof(std::int64_t)) + 63) / 64 * 64;
   }
   // A panel of widened weights, where tiles need floats.
   std::size_t panel_bytes() const {
@@ -276,6 +275,8 @@ void run_block(const Grid& grid, const Job& job, std::int64_t task, std::byte* m
   at[1] = task % grid.rows * strip.block.rows;
   at[0] = task / grid.rows;
   ConvTap* const taps = reinterpret_cast<ConvTap*>(memory);
+  auto* const places = reinterpret_cast<std::int64_t*>(taps + conv.taps.size());
+  strip.place_taps(places);
   float* const widened = reinterpret_cast<float*>(memory + grid.tap_bytes());
   float* const floats = reinterpret_cast<float*>(memory + grid.tap_bytes() + grid.panel_bytes());
   const std::int64_t columns = std::min(strip.block.columns, conv.out[2] - at[2]);
@@ -310,7 +311,7 @@ void run_block(const Grid& grid, const Job& job, std::int64_t task, std::byte* m
     tile.next_apart = tile.panel * weight_size;
     tile.next_step = more ? ceil_div(kPanel * weight_size, all) : 0;
     for (std::int64_t h = at[1]; h < rows_end; ++h) {
-      tile.taps = strip.taps_at(at, h, floats, taps);
+      tile.taps = strip.taps_at(at, h, floats, places, taps);
       const std::int64_t line = (at[0] * conv.out[1] + h) * conv.out[2] + at[2];
       for (std::int64_t t = 0; t < tiles; ++t) {
         tile.column = t * strip.tile_step;
