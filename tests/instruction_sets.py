@@ -43,6 +43,14 @@ def on(name: str, script: str, folder: Path) -> dict[str, Array]:
         return dict(found)
 
 
+def assert_same_bits(name: str, script: str, folder: Path, own: dict[str, Array]) -> None:
+    """Every array that the script leaves under an instruction set is the one computed here."""
+    found = on(name, script, folder)
+    for case, array in own.items():
+        assert found[case].shape == array.shape, case
+        assert found[case].tobytes() == array.tobytes(), case
+
+
 def leave(arrays: dict[str, Array]) -> None:
     """For `on`: writes the arrays, and says on which set they were computed."""
     np.savez(sys.argv[1], **arrays)  # type: ignore[arg-type]

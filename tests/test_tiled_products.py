@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import milane
-from instruction_sets import leave, narrower_sets, on
+from instruction_sets import assert_same_bits, leave, narrower_sets
 from milane.graph import Graph, ops
 from tolerance import assert_close, reduced
 
@@ -125,9 +125,7 @@ def everything() -> dict[str, Array]:
 
 @pytest.mark.parametrize("name", narrower_sets())
 def test_every_instruction_set_gives_the_same_bits(name: str, tmp_path: Path) -> None:
-    found = on(name, __file__, tmp_path)
-    for product, array in everything().items():
-        assert np.array_equal(found[product], array), product
+    assert_same_bits(name, __file__, tmp_path, everything())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 
 #include "core/integers.h"
 #include "host/gemv.h"
@@ -32,31 +31,26 @@ int slots_for(const MatmulShape& s, int slots) {
   return s.m * s.n * s.k < kSmallProduct ? 1 : slots;
 }
 
-// Equal parts of at most `most`, each a multiple of `unit`.
-std::int64_t part(std::int64_t count, std::int64_t most, std::int64_t unit) {
-  const std::int64_t parts = std::max<std::int64_t>(ceil_div(count, most), 1);
-  return round_up(ceil_div(count, parts), unit);
-}
-
 // How a product with packed columns is cut: tasks of some tiles of rows by some panels, which pass
 // pieces of the depth.
 struct Cut {
   std::int64_t height, tiles, panels, depth, row_blocks, panel_blocks;
-  bool resident;  // all panels stay in the second-level cache
+  std::int64_t sums;  // floats that go to memory between pieces
+  bool resident;      // all panels stay in the second-level cache
 
   Cut(const MatmulShape& s, int slots) {
     const std::int64_t unit = kernels().product_panels;
     const std::int64_t rows = std::max<std::int64_t>(s.m, 1);
     const std::int64_t all = std::max<std::int64_t>(ceil_div(s.n, kPanel), 1);
-    height = part(rows, kernels().product_rows, 2);
+    height = equal_part(rows, kernels().product_rows, 2);
     resident = s.n * s.k <= kResident;
-    depth = part(s.k, resident ? 4 * kDepth : kDepth, kRun);
+    depth = equal_part(s.k, resident ? 4 * kDepth : kDepth, kRun);
     const std::int64_t row_tiles = ceil_div(rows, height);
     const std::int64_t most = kStripFloats / tile_floats();
-    tiles = resident ? 1 : part(row_tiles, std::max<std::int64_t>(most, 1), 1);
+    tiles = resident ? 1 : equal_part(row_tiles, std::max<std::int64_t>(most, 1), 1);
     panels = round_up(all, unit);
     if (s.k > depth) {  // sums go to memory in between
-      panels = part(all, std::max(kStripFloats / (tiles * height * kPanel), unit), unit);
+      panels = equal_part(all, std::max(kStripFloats / (tiles * height * kPanel), unit), unit);
     }
     const auto count = [&] {
       row_blocks = ceil_div(row_tiles, tiles);
@@ -65,9 +59,9 @@ struct Cut {
     };
     while (count() < kTasks * slots && slots > 1) {
       if (panels > kLeastPanels) {
-        panels = part(all, panels / 2, unit);
+        panels = equal_part(all, panels / 2, unit);
       } else if (tiles > 1) {
-        tiles = part(row_tiles, tiles / 2, 1);
+        tiles = equal_part(row_tiles, tiles / 2, 1);
       } else {
         break;
       }
@@ -79,8 +73,6 @@ struct Cut {
   }
   std::int64_t strip_floats() const { return tiles * tile_floats(); }
   std::int64_t slot_floats() const { return round_up(strip_floats() + sums, kPanel); }
-
-  std::int64_t sums;  // floats
 };
 
 // Columns of a product, sixteen side by side for every unit of depth: packed, or as they lie where

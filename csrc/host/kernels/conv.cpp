@@ -24,8 +24,7 @@ MILANE_INLINE void leave(const ConvTile& t, Vec (&c)[panels][kVecs][columns]) {
     for (int v = 0; v < kVecs; ++v) {
       const std::int64_t row = p * kRows + v * kWidth, left = t.rows - row;
       Vec bias{};
-      if (t.bias != nullptr && left > 0)
-        bias = left >= kWidth ? load_vec(t.bias + row) : load_part(t.bias + row, left);
+      if (t.bias != nullptr && left > 0) bias = load_up_to(t.bias + row, left);
       MILANE_UNROLL
       for (int j = 0; j < columns; ++j) {
         if (t.bias != nullptr) c[p][v][j] += bias;

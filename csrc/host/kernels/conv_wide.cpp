@@ -13,8 +13,7 @@ MILANE_INLINE void store_row(const ConvTile& t, std::int64_t row, const Vec (&v)
   T* const y = static_cast<T*>(t.y) + row * t.row_stride;
   MILANE_UNROLL
   for (int j = 0; j < vecs; ++j) {
-    const std::int64_t left = t.columns - j * kWidth;
-    left >= kWidth ? store_vec(y + j * kWidth, v[j]) : store_part(y + j * kWidth, v[j], left);
+    store_up_to(y + j * kWidth, v[j], t.columns - j * kWidth);
   }
 }
 
@@ -65,19 +64,7 @@ template <int vecs>
 void tile(const ConvTile& t, const float* weights) {
   Vec c[kTileRows][vecs] = {};
   for (std::int64_t n = 0; n < t.taps; ++n) {
-    const float* x = t.tap[n].x + t.column;
-    const float* w = weights + t.tap[n].weight;
-    for (std::int64_t k = 0; k < t.channels; ++k, x += t.pitch, w += kPanel) {
-      Vec row[vecs];
-      MILANE_UNROLL
-      for (int j = 0; j < vecs; ++j) row[j] = load_vec(x + j * kWidth);
-      MILANE_UNROLL
-      for (int i = 0; i < kTileRows; ++i) {
-        const Vec a = splat(w[i]);
-        MILANE_UNROLL
-        for (int j = 0; j < vecs; ++j) c[i][j] = multiply_add(row[j], a, c[i][j]);
-      }
-    }
+    add_products(c, weights + t.tap[n].weight, kPanel, t.tap[n].x + t.column, t.pitch, t.channels);
   }
   const bool plain = t.rows == kTileRows && t.columns == vecs * kWidth && t.steps == 0;
   if (plain) return t.half ? store<Half, vecs>(t, c) : store<float, vecs>(t, c);

@@ -10,33 +10,6 @@ constexpr int kColumns = kTileColumns / kWidth;
 constexpr int kVecs = static_cast<int>(kPanel) / kWidth;  // registers of a panel's row
 constexpr std::int64_t kRun = ProductTile::kRun;
 
-// c += a[depth][lda]^T b[depth][nr], of the first rows and registers of either.
-template <int rows, int vecs>
-MILANE_INLINE void multiply(Vec (&c)[rows][vecs], const float* a, std::int64_t lda, const float* b,
-                            std::int64_t depth) {
-  for (std::int64_t k = 0; k < depth; ++k, a += lda, b += kTileColumns) {
-    Vec row[vecs];
-    MILANE_UNROLL
-    for (int j = 0; j < vecs; ++j) row[j] = load_vec(b + j * kWidth);
-    MILANE_UNROLL
-    for (int i = 0; i < rows; ++i) {
-      const Vec x = splat(a[i]);
-      MILANE_UNROLL
-      for (int j = 0; j < vecs; ++j) c[i][j] = multiply_add(x, row[j], c[i][j]);
-    }
-  }
-}
-
-// A register of which `left` lanes are in memory.
-template <class T>
-MILANE_INLINE Vec load_some(const T* p, std::int64_t left) {
-  return left >= kWidth ? load_vec(p) : load_part(p, left);
-}
-template <class T>
-MILANE_INLINE void store_some(T* p, Vec v, std::int64_t left) {
-  left >= kWidth ? store_vec(p, v) : store_part(p, v, left);
-}
-
 // The sums of a whole depth: biases, what follows, the store.
 template <class T, int rows, int vecs>
 MILANE_INLINE void leave(const ProductTile& t, Vec (&c)[rows][vecs]) {
@@ -52,10 +25,10 @@ MILANE_INLINE void leave(const ProductTile& t, Vec (&c)[rows][vecs]) {
       if (left <= 0) break;
       T* const to = y + i * t.row_stride + first;
       if (t.row_bias != nullptr) c[i][v] += splat(t.row_bias[i]);
-      if (t.column_bias != nullptr) c[i][v] += load_some(t.column_bias + first, left);
+      if (t.column_bias != nullptr) c[i][v] += load_up_to(t.column_bias + first, left);
       if (relu) c[i][v] = rectify<T>(c[i][v]);
       if (t.steps == 0 || relu) {
-        store_some(to, t.add ? c[i][v] + load_some(to, left) : c[i][v], left);
+        store_up_to(to, t.add ? c[i][v] + load_up_to(to, left) : c[i][v], left);
       } else {
         store_vec(space[0] + (i * vecs + v) * kWidth,
                   sizeof(T) == 2 ? round_half(c[i][v]) : c[i][v]);
@@ -68,7 +41,7 @@ MILANE_INLINE void leave(const ProductTile& t, Vec (&c)[rows][vecs]) {
   for (std::int64_t i = 0; i < t.rows; ++i) {
     for (std::int64_t first = 0; first < t.columns; first += kWidth) {
       const Vec v = load_vec(result + i * vecs * kWidth + first);
-      store_some(y + i * t.row_stride + first, v, t.columns - first);
+      store_up_to(y + i * t.row_stride + first, v, t.columns - first);
     }
   }
 }
@@ -148,7 +121,7 @@ template <int rows, int vecs>
 MILANE_INLINE void score(const float* keys, const float* queries, std::int64_t depth, float* scores,
                          bool round) {
   Vec c[rows][vecs] = {};
-  multiply(c, keys, kPanel, queries, depth);
+  add_products(c, keys, kPanel, queries, kTileColumns, depth);
   if (round) {
     MILANE_UNROLL
     for (int i = 0; i < rows; ++i) {
@@ -191,7 +164,7 @@ void gemm_tile(const float* a, std::int64_t lda, const float* b, std::int64_t de
       c[i][j] = first ? Vec{} : load_vec(acc + i * kTileColumns + j * kWidth);
     }
   }
-  multiply(c, a, lda, b, depth);
+  add_products(c, a, lda, b, kTileColumns, depth);
   MILANE_UNROLL
   for (int i = 0; i < kTileRows; ++i) {
     MILANE_UNROLL

@@ -118,8 +118,7 @@ MILANE_INLINE void cut_rows(float* dst, const T* src, std::int64_t stride, std::
       for (std::int64_t j = 0; j < kRun; j += kWidth) store_vec(to + j, load_vec(src + k + j));
     }
     for (; k < depth; k += kWidth, to += kWidth) {
-      const std::int64_t left = depth - k;
-      store_vec(to, left >= kWidth ? load_vec(src + k) : load_part(src + k, left));
+      store_vec(to, load_up_to(src + k, depth - k));
     }
   }
 }

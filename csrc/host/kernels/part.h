@@ -40,4 +40,14 @@ MILANE_INLINE void store_part(Half* p, Vec v, std::int64_t count) {
 }
 #endif
 
+// A register of which `left` elements or more are in memory.
+template <class T>
+MILANE_INLINE Vec load_up_to(const T* p, std::int64_t left) {
+  return left >= kWidth ? load_vec(p) : load_part(p, left);
+}
+template <class T>
+MILANE_INLINE void store_up_to(T* p, Vec v, std::int64_t left) {
+  left >= kWidth ? store_vec(p, v) : store_part(p, v, left);
+}
+
 }  // namespace milane::host::MILANE_ISA

@@ -75,7 +75,7 @@ MILANE_INLINE Vec sums_of_rows(const T* x, std::int64_t n, std::int64_t count) {
     }
     MILANE_UNROLL
     for (int v = 0; v < kVecs; ++v, i += kWidth) {
-      if (i < n) acc[v] += load_part(x + i, n - i < kWidth ? n - i : kWidth);
+      if (i < n) acc[v] += load_up_to(x + i, n - i);
     }
     MILANE_UNROLL
     for (int half = kVecs / 2; half > 0; half /= 2) {
@@ -84,13 +84,7 @@ MILANE_INLINE Vec sums_of_rows(const T* x, std::int64_t n, std::int64_t count) {
     }
     rows[r] = acc[0];
   }
-  transpose_square(rows);
-  MILANE_UNROLL
-  for (int half = kWidth / 2; half > 0; half /= 2) {
-    MILANE_UNROLL
-    for (int i = 0; i < half; ++i) rows[i] += rows[i + half];
-  }
-  return rows[0];
+  return sums_of_lanes(rows);
 }
 
 template <class T>

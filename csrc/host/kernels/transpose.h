@@ -68,4 +68,16 @@ MILANE_INLINE void transpose_square(Vec* rows) {
   for (int i = 0; i < 4; ++i) transpose_quarters(rows + i);
 }
 
+// The sum of each register's lanes, upper half to lower half until one is left: lane i is that of
+// sums[i].
+MILANE_INLINE Vec sums_of_lanes(Vec* sums) {
+  transpose_square(sums);
+  MILANE_UNROLL
+  for (int half = kWidth / 2; half > 0; half /= 2) {
+    MILANE_UNROLL
+    for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+  }
+  return sums[0];
+}
+
 }  // namespace milane::host::MILANE_ISA

@@ -15,18 +15,6 @@ constexpr bool kWide = true;  // twice the registers, so two vectors have twice 
 constexpr bool kWide = false;
 #endif
 
-// The sum of each register's lanes, upper half to lower half until one is left: lane i is that of
-// sums[i].
-MILANE_INLINE Vec sums_of_lanes(Vec* sums) {
-  transpose_square(sums);
-  MILANE_UNROLL
-  for (int half = kWidth / 2; half > 0; half /= 2) {
-    MILANE_UNROLL
-    for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
-  }
-  return sums[0];
-}
-
 // kVectors of x[][depth] with kRows rows: to[kVectors][kWidth], the sixteen partial sums of each
 // row folded into one register
 template <int kRows, int kVectors, class T>

@@ -16,19 +16,9 @@ constexpr std::int64_t kTasks = 4;
 // Turning a tile costs as much as this much depth, measured.
 constexpr std::int64_t kTurning = 10;
 
-std::int64_t floor_div(std::int64_t a, std::int64_t b) {
-  return a >= 0 ? a / b : -((-a + b - 1) / b);
-}
-
 void zero(float* dst, std::int64_t pitch, std::int64_t count, std::int64_t channels) {
   if (count == 0) return;
   for (std::int64_t c = 0; c < channels; ++c, dst += pitch) std::fill_n(dst, count, 0.0f);
-}
-
-// Equal parts of at most `most`, each a multiple of `unit`.
-std::int64_t part(std::int64_t count, std::int64_t most, std::int64_t unit) {
-  const std::int64_t parts = ceil_div(count, std::max(most, unit));
-  return round_up(ceil_div(count, parts), unit);
 }
 
 // Tiles with columns in lanes leave lanes idle at the end of a line. Those with output channels in
@@ -75,7 +65,7 @@ struct Strip {
   }
   void resize(const Block& b) {
     block = b;
-    wide = wide_tiles ? kernels().nr : part(b.columns, kernels().conv_columns, 1);
+    wide = wide_tiles ? kernels().nr : equal_part(b.columns, kernels().conv_columns, 1);
     segment = conv.taps.size() > 1 ? b.columns : wide;
     pitch = segment + span[2] / conv.step[2];
     // Channels a multiple of 128 bytes apart would share few sets of the first-level cache, unless
@@ -165,11 +155,11 @@ struct Grid {
       strip.resize(block);
       return strip.floats() <= kStripFloats;
     };
-    while (b.columns > unit && !fits(b)) b.columns = part(c.out[2], b.columns / 2, unit);
+    while (b.columns > unit && !fits(b)) b.columns = equal_part(c.out[2], b.columns / 2, unit);
     strip.resize({1, b.columns, b.panels});
     const std::int64_t lines = kStripFloats / (strip.floats() / strip.lines());
     const std::int64_t most = (lines - strip.span[1] - 1) / c.step[1] + 1;
-    b.rows = part(c.out[1], std::clamp<std::int64_t>(most, 1, c.out[1]), 1);
+    b.rows = equal_part(c.out[1], std::clamp<std::int64_t>(most, 1, c.out[1]), 1);
     const auto count = [&] {
       rows = ceil_div(c.out[1], b.rows);
       columns = ceil_div(c.out[2], b.columns);
@@ -178,11 +168,12 @@ struct Grid {
     };
     while (slots > 1 && count() < kTasks * slots) {
       if (b.rows > 1) {
-        b.rows = part(c.out[1], b.rows / 2, 1);
+        b.rows = equal_part(c.out[1], b.rows / 2, 1);
       } else if (b.panels > kernels().conv_panels) {
-        b.panels = part(ceil_div(c.out_channels, kPanel), b.panels / 2, kernels().conv_panels);
+        b.panels =
+            equal_part(ceil_div(c.out_channels, kPanel), b.panels / 2, kernels().conv_panels);
       } else if (b.columns > 2 * unit) {
-        b.columns = part(c.out[2], b.columns / 2, unit);
+        b.columns = equal_part(c.out[2], b.columns / 2, unit);
       } else {
         break;
       }

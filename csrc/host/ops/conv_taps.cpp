@@ -13,10 +13,6 @@ constexpr std::int64_t kSmallImage = 1 << 20;
 // Up to this many columns a product streams its weights once, and is bound by that.
 constexpr std::int64_t kFewColumns = 4;
 
-std::int64_t floor_div(std::int64_t a, std::int64_t b) {
-  return a >= 0 ? a / b : -((-a + b - 1) / b);
-}
-
 void zero(float* dst, std::int64_t pitch, std::int64_t count, std::int64_t depth) {
   for (std::int64_t k = 0; k < depth; ++k, dst += pitch) {
     std::memset(dst, 0, static_cast<std::size_t>(count) * sizeof(float));
