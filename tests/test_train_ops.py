@@ -137,7 +137,10 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
     assert seen[0] == seen[1] == seen[2]
 
 
-@pytest.mark.parametrize(("m", "k", "n"), [(1, 1, 1), (3, 200, 5), (64, 33, 70), (300, 257, 90)])
+@pytest.mark.parametrize(
+    ("m", "k", "n"),
+    [(1, 1, 1), (3, 200, 5), (64, 33, 70), (300, 257, 90), (1, 90, 300), (300, 90, 1)],
+)
 @pytest.mark.parametrize("dtypes", ["ff", "ee", "ef", "fe"])
 def test_products_take_halves_floats_and_any_strides(m: int, k: int, n: int, dtypes: str) -> None:
     rng = np.random.default_rng(m + k + n)

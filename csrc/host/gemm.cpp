@@ -327,7 +327,9 @@ void matmul_dynamic(const MatmulShape& s, const MatrixRef& a, const MatrixRef& b
   if (column) {  // a matrix times a vector is the vector times its transpose
     const MatrixRef left{b.dtype, b.data, b.column_stride, b.row_stride};
     const MatrixRef right{a.dtype, a.data, a.column_stride, a.row_stride};
-    return run_few_rows({1, s.m, s.k}, left, right, {c.dtype, c.data, s.m}, ws);
+    OutputRef row = c;
+    row.row_stride = s.m;
+    return run_few_rows({1, s.m, s.k}, left, right, row, ws);
   }
   if (s.m <= kFewRows) return run_few_rows(s, a, b, c, ws);
   if (reads_in_place(s, b)) {
