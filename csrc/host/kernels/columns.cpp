@@ -1,94 +1,116 @@
 // Columns side by side, one in each lane: the bounds of fused attention, and the two passes of a
 // fused norm. Sums run in the order that the unfused operations have, bit for bit.
+#include "host/kernels/part.h"
 #include "host/kernels/tile.h"
 
 namespace milane::host::MILANE_ISA {
 namespace {
 
-// y[n] <- x[n], scale[n]: (x * scale) * weight, each product rounded as the result is
-template <class T>
-MILANE_INLINE void scale_row(T* y, const T* x, const float* scale, float weight, bool weighted,
-                             std::size_t n) {
-  constexpr bool kIsHalf = sizeof(T) == 2;
-  const auto one = [&](Vec v, Vec s) {
-    v = v * s;
-    if (!weighted) return v;
-    return (kIsHalf ? round_half(v) : v) * weight;
-  };
-  std::size_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) store_vec(y + i, one(load_vec(x + i), load_vec(scale + i)));
-  if (i == n) return;
-  T part[kWidth] = {}, out[kWidth];
-  float factor[kWidth] = {};
-  for (std::size_t j = 0; i + j < n; ++j) {
-    part[j] = x[i + j];
-    factor[j] = scale[i + j];
-  }
-  store_vec(out, one(load_vec(part), load_vec(factor)));
-  for (std::size_t j = 0; i + j < n; ++j) y[i + j] = out[j];
+// Columns pass in groups of registers whose sums stay there while all rows go by. `left` of one
+// register's columns are in memory, all of those of more.
+template <int kCount, class T>
+MILANE_INLINE Vec load_one_of(const T* p, int j, std::int64_t left) {
+  return kCount == 1 ? load_up_to(p, left) : load_vec(p + j * kWidth);
+}
+template <int kCount, class T>
+MILANE_INLINE void store_one_of(T* p, int j, Vec v, std::int64_t left) {
+  kCount == 1 ? store_up_to(p, v, left) : store_vec(p + j * kWidth, v);
 }
 
-// sum[n] += x[n]^2, each square rounded as x is
-template <class T>
-MILANE_INLINE void squares_row(float* sum, const T* x, std::size_t n) {
-  constexpr bool kIsHalf = sizeof(T) == 2;
-  const auto square = [](Vec v) { return kIsHalf ? round_half(v * v) : v * v; };
-  std::size_t i = 0;
-  for (; i + kWidth <= n; i += kWidth)
-    store_vec(sum + i, load_vec(sum + i) + square(load_vec(x + i)));
-  if (i == n) return;
-  T part[kWidth] = {};
-  float out[kWidth];
-  for (std::size_t j = 0; i + j < n; ++j) part[j] = x[i + j];
-  store_vec(out, square(load_vec(part)));
-  for (std::size_t j = 0; i + j < n; ++j) sum[i + j] += out[j];
+// body<registers>(first column, how many are left)
+template <int kCount = 8, class Body>
+MILANE_INLINE void over_columns(std::int64_t n, const Body& body, std::int64_t i = 0) {
+  for (; n - i >= kCount * kWidth; i += kCount * kWidth) body.template operator()<kCount>(i, n - i);
+  if constexpr (kCount > 1) {
+    over_columns<kCount / 2>(n, body, i);
+  } else if (i < n) {
+    body.template operator()<1>(i, n - i);
+  }
 }
 
-// largest[n] <- x[n]
 template <class T>
-MILANE_INLINE void largest_row(float* largest, const T* x, std::size_t n) {
-  const auto size = [](Vec v) { return (Vec)((IntVec)v & 0x7FFFFFFF); };
-  std::size_t i = 0;
-  for (; i + kWidth <= n; i += kWidth)
-    store_vec(largest + i, maximum(load_vec(largest + i), size(load_vec(x + i))));
-  if (i == n) return;
-  T part[kWidth] = {};
-  float best[kWidth] = {};
-  for (std::size_t j = 0; i + j < n; ++j) {
-    part[j] = x[i + j];
-    best[j] = largest[i + j];
-  }
-  store_vec(best, maximum(load_vec(best), size(load_vec(part))));
-  for (std::size_t j = 0; i + j < n; ++j) largest[i + j] = best[j];
+MILANE_INLINE Vec rounded(Vec v) {
+  return sizeof(T) == 2 ? round_half(v) : v;
 }
 
-// y[n] and sum[n] <- x[n], divisor[n]
 template <class T>
-MILANE_INLINE void divide_row(T* y, float* sum, const T* x, const float* divisor, std::size_t n) {
-  constexpr bool kIsHalf = sizeof(T) == 2;
-  const auto ratio = [](Vec v, Vec d) { return kIsHalf ? round_half(v / d) : v / d; };
-  const auto square = [](Vec v) { return kIsHalf ? round_half(v * v) : v * v; };
-  std::size_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) {
-    const Vec v = ratio(load_vec(x + i), load_vec(divisor + i));
-    store_vec(y + i, v);
-    store_vec(sum + i, load_vec(sum + i) + square(v));
-  }
-  if (i == n) return;
-  T part[kWidth] = {}, out[kWidth];
-  float by[kWidth], squares[kWidth];
-  for (float& value : by) value = 1;
-  for (std::size_t j = 0; i + j < n; ++j) {
-    part[j] = x[i + j];
-    by[j] = divisor[i + j];
-  }
-  const Vec v = ratio(load_vec(part), load_vec(by));
-  store_vec(out, v);
-  store_vec(squares, square(v));
-  for (std::size_t j = 0; i + j < n; ++j) {
-    y[i + j] = out[j];
-    sum[i + j] += squares[j];
-  }
+MILANE_INLINE void add_squares(float* sum, const T* x, std::int64_t stride, std::int64_t rows,
+                               std::int64_t n) {
+  over_columns(n, [&]<int kCount>(std::int64_t i, std::int64_t left) {
+    Vec acc[kCount];
+    MILANE_UNROLL
+    for (int j = 0; j < kCount; ++j) acc[j] = load_one_of<kCount>(sum + i, j, left);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      MILANE_UNROLL
+      for (int j = 0; j < kCount; ++j) {
+        const Vec v = load_one_of<kCount>(x + r * stride + i, j, left);
+        acc[j] += rounded<T>(v * v);
+      }
+    }
+    MILANE_UNROLL
+    for (int j = 0; j < kCount; ++j) store_one_of<kCount>(sum + i, j, acc[j], left);
+  });
+}
+
+template <class T>
+MILANE_INLINE void largest_rows(float* largest, const T* x, std::int64_t stride, std::int64_t rows,
+                                std::int64_t n) {
+  over_columns(n, [&]<int kCount>(std::int64_t i, std::int64_t left) {
+    Vec most[kCount];
+    MILANE_UNROLL
+    for (int j = 0; j < kCount; ++j) most[j] = load_one_of<kCount>(largest + i, j, left);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      MILANE_UNROLL
+      for (int j = 0; j < kCount; ++j) {
+        const Vec v = load_one_of<kCount>(x + r * stride + i, j, left);
+        most[j] = maximum(most[j], (Vec)((IntVec)v & 0x7FFFFFFF));
+      }
+    }
+    MILANE_UNROLL
+    for (int j = 0; j < kCount; ++j) store_one_of<kCount>(largest + i, j, most[j], left);
+  });
+}
+
+template <class T>
+MILANE_INLINE void divide_rows(T* y, float* sum, const T* x, std::int64_t stride,
+                               const float* divisor, std::int64_t rows, std::int64_t n) {
+  over_columns(n, [&]<int kCount>(std::int64_t i, std::int64_t left) {
+    Vec acc[kCount], by[kCount];
+    MILANE_UNROLL
+    for (int j = 0; j < kCount; ++j) {
+      acc[j] = load_one_of<kCount>(sum + i, j, left);
+      by[j] = load_one_of<kCount>(divisor + i, j, left);
+    }
+    for (std::int64_t r = 0; r < rows; ++r) {
+      MILANE_UNROLL
+      for (int j = 0; j < kCount; ++j) {
+        const Vec v = rounded<T>(load_one_of<kCount>(x + r * stride + i, j, left) / by[j]);
+        store_one_of<kCount>(y + r * stride + i, j, v, left);
+        acc[j] += rounded<T>(v * v);
+      }
+    }
+    MILANE_UNROLL
+    for (int j = 0; j < kCount; ++j) store_one_of<kCount>(sum + i, j, acc[j], left);
+  });
+}
+
+template <class T>
+MILANE_INLINE void scale_rows(T* y, const T* x, std::int64_t stride, const float* scale,
+                              const float* weight, std::int64_t rows, std::int64_t n) {
+  over_columns(n, [&]<int kCount>(std::int64_t i, std::int64_t left) {
+    Vec by[kCount];
+    MILANE_UNROLL
+    for (int j = 0; j < kCount; ++j) by[j] = load_one_of<kCount>(scale + i, j, left);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const Vec w = splat(weight != nullptr ? weight[r] : 1.0f);
+      MILANE_UNROLL
+      for (int j = 0; j < kCount; ++j) {
+        Vec v = load_one_of<kCount>(x + r * stride + i, j, left) * by[j];
+        if (weight != nullptr) v = rounded<T>(v) * w;
+        store_one_of<kCount>(y + r * stride + i, j, v, left);
+      }
+    }
+  });
 }
 
 }  // namespace
@@ -120,47 +142,38 @@ float largest_square_sum(const float* panel, std::int64_t depth, std::int64_t wi
   return best;
 }
 
-// x[rows][stride], n columns of it
+// All of x[rows][stride], n columns of it.
 void add_squares_half(float* sum, const Half* x, std::int64_t stride, std::int64_t rows,
-                      std::size_t n) {
-  for (std::int64_t r = 0; r < rows; ++r) squares_row(sum, x + r * stride, n);
+                      std::int64_t n) {
+  add_squares(sum, x, stride, rows, n);
 }
 void add_squares_float(float* sum, const float* x, std::int64_t stride, std::int64_t rows,
-                       std::size_t n) {
-  for (std::int64_t r = 0; r < rows; ++r) squares_row(sum, x + r * stride, n);
+                       std::int64_t n) {
+  add_squares(sum, x, stride, rows, n);
 }
-
 void largest_rows_half(float* largest, const Half* x, std::int64_t stride, std::int64_t rows,
-                       std::size_t n) {
-  for (std::int64_t r = 0; r < rows; ++r) largest_row(largest, x + r * stride, n);
+                       std::int64_t n) {
+  largest_rows(largest, x, stride, rows, n);
 }
 void largest_rows_float(float* largest, const float* x, std::int64_t stride, std::int64_t rows,
-                        std::size_t n) {
-  for (std::int64_t r = 0; r < rows; ++r) largest_row(largest, x + r * stride, n);
+                        std::int64_t n) {
+  largest_rows(largest, x, stride, rows, n);
 }
-
-// y and x [rows][stride]
 void divide_rows_half(Half* y, float* sum, const Half* x, std::int64_t stride, const float* divisor,
-                      std::int64_t rows, std::size_t n) {
-  for (std::int64_t r = 0; r < rows; ++r)
-    divide_row(y + r * stride, sum, x + r * stride, divisor, n);
+                      std::int64_t rows, std::int64_t n) {
+  divide_rows(y, sum, x, stride, divisor, rows, n);
 }
 void divide_rows_float(float* y, float* sum, const float* x, std::int64_t stride,
-                       const float* divisor, std::int64_t rows, std::size_t n) {
-  for (std::int64_t r = 0; r < rows; ++r)
-    divide_row(y + r * stride, sum, x + r * stride, divisor, n);
+                       const float* divisor, std::int64_t rows, std::int64_t n) {
+  divide_rows(y, sum, x, stride, divisor, rows, n);
 }
-
-// y and x [rows][stride], weight[rows] or null
 void scale_rows_half(Half* y, const Half* x, std::int64_t stride, const float* scale,
-                     const float* weight, std::int64_t rows, std::size_t n) {
-  for (std::int64_t r = 0; r < rows; ++r)
-    scale_row(y + r * stride, x + r * stride, scale, weight ? weight[r] : 1, weight != nullptr, n);
+                     const float* weight, std::int64_t rows, std::int64_t n) {
+  scale_rows(y, x, stride, scale, weight, rows, n);
 }
 void scale_rows_float(float* y, const float* x, std::int64_t stride, const float* scale,
-                      const float* weight, std::int64_t rows, std::size_t n) {
-  for (std::int64_t r = 0; r < rows; ++r)
-    scale_row(y + r * stride, x + r * stride, scale, weight ? weight[r] : 1, weight != nullptr, n);
+                      const float* weight, std::int64_t rows, std::int64_t n) {
+  scale_rows(y, x, stride, scale, weight, rows, n);
 }
 
 }  // namespace milane::host::MILANE_ISA

@@ -211,23 +211,23 @@ struct Kernels {
   // Over rows `stride` apart: sum[i] += x[r][i]^2, and y[r][i] = (x[r][i] * scale[i]) * weight[r],
   // every product rounded to x's type; weight may be null.
   void (*add_squares_half)(float* sum, const Half* x, std::int64_t stride, std::int64_t rows,
-                           std::size_t n);
+                           std::int64_t n);
   void (*add_squares_float)(float* sum, const float* x, std::int64_t stride, std::int64_t rows,
-                            std::size_t n);
+                            std::int64_t n);
   // largest[i] = the largest of |x[r][i]| and largest[i], NaN wins.
   void (*largest_rows_half)(float* largest, const Half* x, std::int64_t stride, std::int64_t rows,
-                            std::size_t n);
+                            std::int64_t n);
   void (*largest_rows_float)(float* largest, const float* x, std::int64_t stride, std::int64_t rows,
-                             std::size_t n);
+                             std::int64_t n);
   // y[r][i] = x[r][i] / divisor[i], rounded to x's type, and sum[i] += y[r][i]^2, so rounded too.
   void (*divide_rows_half)(Half* y, float* sum, const Half* x, std::int64_t stride,
-                           const float* divisor, std::int64_t rows, std::size_t n);
+                           const float* divisor, std::int64_t rows, std::int64_t n);
   void (*divide_rows_float)(float* y, float* sum, const float* x, std::int64_t stride,
-                            const float* divisor, std::int64_t rows, std::size_t n);
+                            const float* divisor, std::int64_t rows, std::int64_t n);
   void (*scale_rows_half)(Half* y, const Half* x, std::int64_t stride, const float* scale,
-                          const float* weight, std::int64_t rows, std::size_t n);
+                          const float* weight, std::int64_t rows, std::int64_t n);
   void (*scale_rows_float)(float* y, const float* x, std::int64_t stride, const float* scale,
-                           const float* weight, std::int64_t rows, std::size_t n);
+                           const float* weight, std::int64_t rows, std::int64_t n);
 
   // --- conversions; dst and src do not overlap.
   void (*half_to_float)(float* dst, const Half* src, std::size_t n);

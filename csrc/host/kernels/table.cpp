@@ -54,18 +54,18 @@ void widen_planes_float(float*, std::int64_t, std::int64_t, const float*, std::i
 void softmax_tile(float*, std::int64_t, float*, float*, float*);
 void softmax_columns(float*, std::int64_t, std::int64_t, bool);
 float largest_square_sum(const float*, std::int64_t, std::int64_t);
-void add_squares_half(float*, const Half*, std::int64_t, std::int64_t, std::size_t);
-void add_squares_float(float*, const float*, std::int64_t, std::int64_t, std::size_t);
-void largest_rows_half(float*, const Half*, std::int64_t, std::int64_t, std::size_t);
-void largest_rows_float(float*, const float*, std::int64_t, std::int64_t, std::size_t);
+void add_squares_half(float*, const Half*, std::int64_t, std::int64_t, std::int64_t);
+void add_squares_float(float*, const float*, std::int64_t, std::int64_t, std::int64_t);
+void largest_rows_half(float*, const Half*, std::int64_t, std::int64_t, std::int64_t);
+void largest_rows_float(float*, const float*, std::int64_t, std::int64_t, std::int64_t);
 void divide_rows_half(Half*, float*, const Half*, std::int64_t, const float*, std::int64_t,
-                      std::size_t);
+                      std::int64_t);
 void divide_rows_float(float*, float*, const float*, std::int64_t, const float*, std::int64_t,
-                       std::size_t);
+                       std::int64_t);
 void scale_rows_half(Half*, const Half*, std::int64_t, const float*, const float*, std::int64_t,
-                     std::size_t);
+                     std::int64_t);
 void scale_rows_float(float*, const float*, std::int64_t, const float*, const float*, std::int64_t,
-                      std::size_t);
+                      std::int64_t);
 void round_to_half(float*, std::size_t);
 float sum(const float*, std::size_t);
 void sum_each_half(float*, const Half*, std::int64_t, std::int64_t);

@@ -52,6 +52,9 @@ struct WeightLayout {
 void pack_taps(const TapConv& conv, const WeightLayout& layout, const std::byte* weight,
                const TapWeights& to);
 
+// Zeros in `count` columns of dst[depth][pitch].
+void clear_columns(float* dst, std::int64_t pitch, std::int64_t count, std::int64_t depth);
+
 // y[batch, groups * out_channels, out...] from x[batch, groups * in_channels, in...].
 void run_taps(const TapConv& conv, const TapWeights& weights, const float* bias, DType dtype,
               const std::byte* x, DType out_dtype, std::byte* y, const Following& following,

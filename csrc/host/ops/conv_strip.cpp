@@ -16,11 +16,6 @@ constexpr std::int64_t kTasks = 4;
 // Turning a tile costs as much as this much depth, measured.
 constexpr std::int64_t kTurning = 10;
 
-void zero(float* dst, std::int64_t pitch, std::int64_t count, std::int64_t channels) {
-  if (count == 0) return;
-  for (std::int64_t c = 0; c < channels; ++c, dst += pitch) std::fill_n(dst, count, 0.0f);
-}
-
 // Tiles with columns in lanes leave lanes idle at the end of a line. Those with output channels in
 // lanes turn their results, at a cost that a long sum makes small, and read less often where taps
 // and panels share what they read; measured.
@@ -119,8 +114,8 @@ struct Strip {
     const std::int64_t begin =
         std::clamp<std::int64_t>(floor_div(step - 1 - first, step), 0, count);
     const std::int64_t end = std::clamp(floor_div(conv.in[2] - 1 - first, step) + 1, begin, count);
-    zero(dst, pitch, begin, conv.in_channels);
-    zero(dst + end, pitch, count - end, conv.in_channels);
+    clear_columns(dst, pitch, begin, conv.in_channels);
+    clear_columns(dst + end, pitch, count - end, conv.in_channels);
     if (begin == end) return;
     const std::int64_t at = row + first + begin * step;
     pack_tile(dtype, dst + begin, pitch, x + at * static_cast<std::int64_t>(dtype_size(dtype)),

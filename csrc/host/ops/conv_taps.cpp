@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 
 #include "core/integers.h"
 #include "host/gemv.h"
@@ -12,12 +11,6 @@ namespace {
 constexpr std::int64_t kSmallImage = 1 << 20;
 // Up to this many columns a product streams its weights once, and is bound by that.
 constexpr std::int64_t kFewColumns = 4;
-
-void zero(float* dst, std::int64_t pitch, std::int64_t count, std::int64_t depth) {
-  for (std::int64_t k = 0; k < depth; ++k, dst += pitch) {
-    std::memset(dst, 0, static_cast<std::size_t>(count) * sizeof(float));
-  }
-}
 
 // Columns of one image of one group: panel[depth][pitch].
 struct ColumnPacker {
@@ -36,8 +29,8 @@ struct ColumnPacker {
     std::int64_t low = std::clamp(floor_div(step - 1 - tap[2], step), w0, w0 + count);
     std::int64_t high = std::clamp(floor_div(width - 1 - tap[2], step) + 1, low, w0 + count);
     if (!inside) high = low;
-    if (low > w0) zero(dst, pitch, low - w0, channels);
-    if (high < w0 + count) zero(dst + (high - w0), pitch, w0 + count - high, channels);
+    clear_columns(dst, pitch, low - w0, channels);
+    clear_columns(dst + (high - w0), pitch, w0 + count - high, channels);
     if (high == low) return;
     const std::int64_t at =
         ((channel * conv.in[0] + id) * conv.in[1] + ih) * width + low * step + tap[2];
@@ -70,6 +63,11 @@ std::size_t few_columns_bytes(const TapConv& conv) {
 }
 
 }  // namespace
+
+void clear_columns(float* dst, std::int64_t pitch, std::int64_t count, std::int64_t depth) {
+  if (count == 0) return;
+  for (std::int64_t k = 0; k < depth; ++k, dst += pitch) std::fill_n(dst, count, 0.0f);
+}
 
 Spatial spatial_of(const Dims& dims) {
   return spatial_list(std::vector<std::int64_t>(dims.begin() + 2, dims.end()), 1);

@@ -20,9 +20,9 @@ void norm_block(const FusedNorm& f, const T* x, T* y, std::int64_t columns) {
   float* const sum = tiles[0];
   std::fill_n(sum, columns, 0.0f);
   if constexpr (std::is_same_v<T, Half>) {
-    k.add_squares_half(sum, x, f.inner, f.n, count);
+    k.add_squares_half(sum, x, f.inner, f.n, columns);
   } else {
-    k.add_squares_float(sum, x, f.inner, f.n, count);
+    k.add_squares_float(sum, x, f.inner, f.n, columns);
   }
   const auto length = static_cast<float>(f.n);
   if (f.mean) {
@@ -34,9 +34,9 @@ void norm_block(const FusedNorm& f, const T* x, T* y, std::int64_t columns) {
   const float* const factor = f.code.empty() ? sum : tiles[f.code.back().dst];
   const float* const weight = f.weight ? f.weight->data() : nullptr;
   if constexpr (std::is_same_v<T, Half>) {
-    k.scale_rows_half(y, x, f.inner, factor, weight, f.n, count);
+    k.scale_rows_half(y, x, f.inner, factor, weight, f.n, columns);
   } else {
-    k.scale_rows_float(y, x, f.inner, factor, weight, f.n, count);
+    k.scale_rows_float(y, x, f.inner, factor, weight, f.n, columns);
   }
 }
 

@@ -55,18 +55,17 @@ template <class T>
 void norm_columns(const MaxFirstNorm& f, const T* x, T* y, const float* weight,
                   std::int64_t count) {
   const Kernels& k = kernels();
-  const auto n = static_cast<std::size_t>(count);
   Columns columns(f, count);
   std::fill_n(columns.largest(), count, kLeast);
   std::fill_n(columns.sum(), count, 0.0f);
   if constexpr (std::is_same_v<T, Half>) {
-    k.largest_rows_half(columns.largest(), x, f.inner, f.n, n);
-    k.divide_rows_half(y, columns.sum(), x, f.inner, columns.divisor(), f.n, n);
-    k.scale_rows_half(y, y, f.inner, columns.factor(true), weight, f.n, n);
+    k.largest_rows_half(columns.largest(), x, f.inner, f.n, count);
+    k.divide_rows_half(y, columns.sum(), x, f.inner, columns.divisor(), f.n, count);
+    k.scale_rows_half(y, y, f.inner, columns.factor(true), weight, f.n, count);
   } else {
-    k.largest_rows_float(columns.largest(), x, f.inner, f.n, n);
-    k.divide_rows_float(y, columns.sum(), x, f.inner, columns.divisor(), f.n, n);
-    k.scale_rows_float(y, y, f.inner, columns.factor(false), weight, f.n, n);
+    k.largest_rows_float(columns.largest(), x, f.inner, f.n, count);
+    k.divide_rows_float(y, columns.sum(), x, f.inner, columns.divisor(), f.n, count);
+    k.scale_rows_float(y, y, f.inner, columns.factor(false), weight, f.n, count);
   }
 }
 

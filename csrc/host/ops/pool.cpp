@@ -13,6 +13,28 @@
 namespace milane::host {
 namespace {
 
+// What the loop over halves needs to take maxima.
+std::optional<MaxHalves> max_halves(const Window& w) {
+  if (w.in[0] != 1 || w.reach[0] != 1 || w.stride[2] > 2) return std::nullopt;
+  MaxHalves m{};
+  const std::int64_t wide = (w.out[2] - 1) * w.stride[2] + w.kernel[2];
+  m.padded_rows = (w.out[1] - 1) * w.stride[1] + w.kernel[1];
+  m.pitch = (wide + 31) / 32 * 32;
+  m.before = w.before[1] * m.pitch + w.before[2];
+  m.rows = std::min(w.in[1], m.padded_rows - w.before[1]);
+  m.columns = std::min(w.in[2], wide - w.before[2]);
+  m.in_rows = w.in[1];
+  m.in_columns = w.in[2];
+  m.out_rows = w.out[1];
+  m.out_columns = w.out[2];
+  m.kernel_rows = w.kernel[1];
+  m.kernel_columns = w.kernel[2];
+  m.row_stride = w.stride[1];
+  m.column_stride = w.stride[2];
+  if (m.rows <= 0 || m.columns <= 0) return std::nullopt;
+  return m;
+}
+
 // Pooling of every plane: along rows, then along columns.
 struct Pool {
   enum class Kind { kMax, kAverage, kL2 };
@@ -25,7 +47,8 @@ struct Pool {
   std::shared_ptr<const std::vector<float>> ones;  // a weight for each of them
   // Elements under each window, as the outputs lie; average only.
   std::shared_ptr<const std::vector<float>> counts;
-  bool whole;  // one window that is the plane
+  bool whole;                       // one window that is the plane
+  std::optional<MaxHalves> halves;  // the loop over halves, where there is one for such windows
 
   // `after` is the padding behind, which counts unless `exclude_padding`.
   void count_elements(const Spatial& after, bool exclude_padding);
@@ -38,7 +61,6 @@ struct Pool {
                   std::byte* y, float* memory) const;
   void pool_plane(DType dtype, const std::byte* x, DType out_dtype, std::byte* y,
                   float* memory) const;
-  std::optional<MaxHalves> max_halves() const;
   std::size_t plane_bytes() const {
     return float_bytes(window.plane_floats()) + float_bytes(window.middle_floats());
   }
@@ -51,7 +73,8 @@ Pool::Pool(Kind k, const Window& w, std::int64_t n)
       along_rows(std::make_shared<const std::vector<WindowTap>>(w.taps_along_rows())),
       along_columns(std::make_shared<const std::vector<WindowTap>>(w.taps_along_columns())),
       ones(std::make_shared<const std::vector<float>>(w.taps(), 1.0f)),
-      whole(volume(w.out) == 1 && w.kernel == w.in && w.before == Spatial{0, 0, 0}) {}
+      whole(volume(w.out) == 1 && w.kernel == w.in && w.before == Spatial{0, 0, 0}),
+      halves(k == Kind::kMax ? max_halves(w) : std::nullopt) {}
 
 void Pool::count_elements(const Spatial& after, bool exclude_padding) {
   const Window& w = window;
@@ -77,32 +100,8 @@ void Pool::count_elements(const Spatial& after, bool exclude_padding) {
 
 std::size_t Pool::slot_bytes() const {
   if (whole) return float_bytes(kMostPlanes * (volume(window.in) + 1));
-  const auto halves = max_halves();
   const std::int64_t keys = halves ? halves->memory() : 0;
   return plane_bytes() + static_cast<std::size_t>(keys) * sizeof(std::int16_t);
-}
-
-// What the loop over halves needs, where there is one for such windows.
-std::optional<MaxHalves> Pool::max_halves() const {
-  const Window& w = window;
-  if (kind != Kind::kMax || w.in[0] != 1 || w.reach[0] != 1 || w.stride[2] > 2) return std::nullopt;
-  MaxHalves m{};
-  const std::int64_t wide = (w.out[2] - 1) * w.stride[2] + w.kernel[2];
-  m.padded_rows = (w.out[1] - 1) * w.stride[1] + w.kernel[1];
-  m.pitch = (wide + 31) / 32 * 32;
-  m.before = w.before[1] * m.pitch + w.before[2];
-  m.rows = std::min(w.in[1], m.padded_rows - w.before[1]);
-  m.columns = std::min(w.in[2], wide - w.before[2]);
-  m.in_rows = w.in[1];
-  m.in_columns = w.in[2];
-  m.out_rows = w.out[1];
-  m.out_columns = w.out[2];
-  m.kernel_rows = w.kernel[1];
-  m.kernel_columns = w.kernel[2];
-  m.row_stride = w.stride[1];
-  m.column_stride = w.stride[2];
-  if (m.rows <= 0 || m.columns <= 0) return std::nullopt;
-  return m;
 }
 
 // y[count] from x[count][in]
@@ -175,8 +174,7 @@ void Pool::run(DType dtype, const std::byte* x, DType out_dtype, std::byte* y,
                const Workspace& ws) const {
   const float outside = kind == Kind::kMax ? -std::numeric_limits<float>::infinity() : 0.0f;
   const std::int64_t in = volume(window.in), out = volume(window.out);
-  const bool is_half = dtype == DType::kFp16 && out_dtype == DType::kFp16;
-  const auto halves = is_half ? max_halves() : std::nullopt;
+  const bool by_halves = halves && dtype == DType::kFp16 && out_dtype == DType::kFp16;
   for_planes(ws.slots, planes, in, [&](int slot, std::int64_t begin, std::int64_t end) {
     float* const memory =
         reinterpret_cast<float*>(ws.data + static_cast<std::size_t>(slot) * slot_bytes());
@@ -186,13 +184,13 @@ void Pool::run(DType dtype, const std::byte* x, DType out_dtype, std::byte* y,
     }
     auto* const keys =
         reinterpret_cast<std::int16_t*>(reinterpret_cast<std::byte*>(memory) + plane_bytes());
-    if (halves) std::fill_n(keys, halves->memory(), MaxHalves::kLowest);
+    if (by_halves) std::fill_n(keys, halves->memory(), MaxHalves::kLowest);
     bool filled = false;
     for (std::int64_t job = begin; job < end; ++job) {
       const std::byte* const from = x + bytes_of(dtype, job * in);
       std::byte* const to = y + bytes_of(out_dtype, job * out);
-      if (halves && kernels().max_halves(*halves, keys, reinterpret_cast<Half*>(to),
-                                         reinterpret_cast<const Half*>(from))) {
+      if (by_halves && kernels().max_halves(*halves, keys, reinterpret_cast<Half*>(to),
+                                            reinterpret_cast<const Half*>(from))) {
         continue;
       }
       if (!filled) std::fill_n(memory, window.plane_floats(), outside);

@@ -219,21 +219,19 @@ void DepthwiseConv::run(DType dtype, const std::byte* x, const float* weight, co
           n = std::min({many, end - job, channels - first});
           const std::byte* const from = x + bytes_of(dtype, job * volume(w.in));
           plain ? w.fill_many(plane, dtype, from, n) : w.fill(plane, dtype, from);
-          for (std::int64_t j = 0; j < multiplier; ++j) {
-            const std::int64_t channel = first * multiplier + j;
-            tile.weights = weight + channel * w.taps();
+          for (std::int64_t o = 0; o < multiplier * w.out[0]; ++o) {
+            const std::int64_t channel = first * multiplier + o / w.out[0], d = o % w.out[0];
             const float* const biases = bias != nullptr ? bias + channel : nullptr;
-            for (std::int64_t d = 0; d < w.out[0]; ++d) {
-              tile.x = plane + d * w.stride[0] * w.depth_floats();
-              tile.y = y + bytes_of(out_dtype, ((job * multiplier + j) * w.out[0] + d) * out);
-              if (segment > 0) {
-                tile.bias = biases != nullptr ? *biases : 0.0f;
-                run_turned(tile, plane, memory + line_floats());
-              } else {
-                k.window_sum(tile, {n, floats, w.taps(), biases});
-              }
-              following.run(out_dtype, tile.y, n * out);
+            tile.weights = weight + channel * w.taps();
+            tile.x = plane + d * w.stride[0] * w.depth_floats();
+            tile.y = y + bytes_of(out_dtype, (job * multiplier * w.out[0] + o) * out);
+            if (segment > 0) {
+              tile.bias = biases != nullptr ? *biases : 0.0f;
+              run_turned(tile, plane, memory + line_floats());
+            } else {
+              k.window_sum(tile, {n, floats, w.taps(), biases});
             }
+            following.run(out_dtype, tile.y, n * out);
           }
         }
       });
