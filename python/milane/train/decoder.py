@@ -152,8 +152,8 @@ class Decoder(Closing):
             ClosedError: the decoder is closed.
         """
         self._append(self._one, [[] if t is None else [t] for t in tokens])
-        for at, piece in self._one.logits:
-            np.copyto(self._logits[:, at : at + piece.shape[-1]], piece[0, 0])
+        for at, piece in self._one.logits:  # converted by the surface: NumPy takes 20 times as long
+            piece.read_f32(out=self._logits[None, None, :, at : at + piece.shape[-1]])
         return self._logits
 
     def feed(self, tokens: Sequence[Sequence[int]]) -> Floats:
@@ -312,7 +312,7 @@ class _Steps(Closing):
         pieces = zip(
             self.shapes[-1].pieces, sorted(n for n in last if n.startswith("l")), strict=False
         )
-        self.logits = [(piece.start, last[name].array) for piece, name in pieces]
+        self.logits = [(piece.start, last[name].surface) for piece, name in pieces]
 
     def eval(self) -> None:
         """Runs all kernels once."""
