@@ -14,7 +14,7 @@ constexpr std::int64_t kStripFloats = std::int64_t{1} << 17;
 // Depth that sums pass before they go to memory; so that deep products have tasks of many rows.
 constexpr std::int64_t kDepth = 1024;
 // An operand known only at run time is packed in pieces of about this many elements.
-constexpr std::int64_t kPieceElements = std::int64_t{1} << 21;
+constexpr std::int64_t kPieceElements = std::int64_t{1} << 23;
 // Panels of so many elements stay in the second-level cache while all rows pass.
 constexpr std::int64_t kResident = std::int64_t{1} << 18;
 // Tasks per thread, so that threads end together; of at least so many panels, because each widens
@@ -136,8 +136,7 @@ class RowsProduct {
     std::int64_t k0 = 0;
     do {  // once for no depth at all: the result is the bias
       const std::int64_t depth = std::min(cut_.depth, w_.depth - k0);
-      for (std::int64_t t = 0; t < tiles; ++t)
-        widen(row + t * cut_.height, k0, depth, strip + t * cut_.tile_floats());
+      widen_strip(row, tiles, k0, depth, strip);
       Ahead ahead = rows_ahead(row + tiles * cut_.height, ceil_div(end - panel, wide) * depth);
       for (std::int64_t p = panel; p < end; p += wide) {
         ProductTile to = across(p, std::min(wide, end - p), k0, depth);
@@ -209,6 +208,33 @@ class RowsProduct {
     return t;
   }
 
+  // Tiles of rows, each [depth / kRun][product_rows][kRun].
+  void widen_strip(std::int64_t row, std::int64_t tiles, std::int64_t k0, std::int64_t depth,
+                   float* strip) const {
+    // Where rows lie across, a line is of several tiles.
+    const std::int64_t run = x_.column_stride == 1 ? depth : kRun;
+    for (std::int64_t k = 0; k < depth; k += run) {
+      if (k + run < depth) bring_nearer(row, tiles, k0 + k + run, std::min(run, depth - k - run));
+      for (std::int64_t t = 0; t < tiles; ++t) {
+        widen(row + t * cut_.height, k0 + k, std::min(run, depth - k),
+              strip + t * cut_.tile_floats() + k * kernels().product_rows);
+      }
+    }
+  }
+
+  // Rows of x that lie across: no CPU sees by itself what comes next.
+  void bring_nearer(std::int64_t row, std::int64_t tiles, std::int64_t k0,
+                    std::int64_t depth) const {
+    const std::int64_t rows = std::min(tiles * cut_.height, m_ - row);
+    const std::int64_t bytes = x_.row_stride == 1
+                                   ? rows * static_cast<std::int64_t>(dtype_size(x_.dtype))
+                                   : std::int64_t{1};
+    for (std::int64_t k = 0; k < depth; ++k) {
+      const std::byte* const from = element(x_, row, k0 + k);
+      for (std::int64_t at = 0; at < bytes + 63; at += 64) __builtin_prefetch(from + at);
+    }
+  }
+
   // to[depth / kRun][product_rows][kRun] from a tile's rows of x. An odd row more is read, for
   // nobody.
   void widen(std::int64_t row, std::int64_t k0, std::int64_t depth, float* to) const {
@@ -218,17 +244,14 @@ class RowsProduct {
       for (std::int64_t k = 0; k < depth; k += kRun)
         std::fill_n(to + k * block + rows * kRun, kRun, 0.0f);
     }
-    if (x_.column_stride == 1) {
-      if (x_.dtype == DType::kFp16) {
-        return kernels().cut_rows_half(to, reinterpret_cast<const Half*>(from), x_.row_stride, rows,
-                                       depth);
-      }
-      return kernels().cut_rows_float(to, reinterpret_cast<const float*>(from), x_.row_stride, rows,
-                                      depth);
+    if (x_.column_stride != 1) {
+      return pack_tile(x_.dtype, to, kRun, from, x_.column_stride, x_.row_stride, depth, rows);
     }
-    for (std::int64_t k = 0; k < depth; k += kRun) {
-      pack_tile(x_.dtype, to + k * block, kRun, element(x_, row, k0 + k), x_.column_stride,
-                x_.row_stride, std::min(kRun, depth - k), rows);
+    if (x_.dtype == DType::kFp16) {
+      kernels().cut_rows_half(to, reinterpret_cast<const Half*>(from), x_.row_stride, rows, depth);
+    } else {
+      kernels().cut_rows_float(to, reinterpret_cast<const float*>(from), x_.row_stride, rows,
+                               depth);
     }
   }
 

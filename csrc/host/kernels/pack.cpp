@@ -69,12 +69,14 @@ MILANE_INLINE void pack_transposed(float* dst, std::int64_t pitch, const T* src,
       const T* const from = src + i0 * inner + k;
       float* const to = dst + k * pitch + i0;
       Vec rows[kWidth];
-      if (columns == kWidth && steps == kWidth) {
+      if (columns == kWidth) {
         MILANE_UNROLL
-        for (int i = 0; i < kWidth; ++i) rows[i] = load_vec(from + i * inner);
+        for (int i = 0; i < kWidth; ++i) rows[i] = load_up_to(from + i * inner, steps);
         transpose_square(rows);
         MILANE_UNROLL
-        for (int s = 0; s < kWidth; ++s) store_vec(to + s * pitch, rows[s]);
+        for (int s = 0; s < kWidth; ++s) {
+          if (s < steps) store_vec(to + s * pitch, rows[s]);
+        }
         continue;
       }
       MILANE_UNROLL
