@@ -11,6 +11,7 @@ namespace {
 constexpr std::int64_t kMostVectors = 32;
 constexpr std::int64_t kGroup = 4;  // panels that share a pass over the vectors
 constexpr std::int64_t kDepthBlock = 256;
+constexpr std::int64_t kPieces = 16;  // for each thread
 // Columns of a task with few rows, or rows of its matrix.
 constexpr std::int64_t kColumns = 64;
 
@@ -107,7 +108,9 @@ void run_vectors(const PackedView& w, const float* x, std::int64_t count, const 
   };
   const std::int64_t groups = ceil_div(panels, kGroup);
   if (slots == 1) return body(0, groups);
-  parallel_for(groups, std::max<std::int64_t>(1, kSmallProduct / work), body);
+  // Every piece begins with weights that nobody asked for yet: few pieces where there is much.
+  const std::int64_t grain = std::max(kSmallProduct / work, groups / (kPieces * num_threads()));
+  parallel_for(groups, std::max<std::int64_t>(1, grain), body);
 }
 
 void run_few_rows(const MatmulShape& s, const MatrixRef& a, const MatrixRef& b, const OutputRef& c,
