@@ -121,50 +121,66 @@ class RowsProduct {
 
   void run(float* memory) const {
     run_slots(slots_, cut_.row_blocks * cut_.panel_blocks, [&](int slot, std::int64_t task) {
-      run_task(task % cut_.row_blocks * cut_.tiles * cut_.height,
-               task / cut_.row_blocks * cut_.panels, memory + slot * cut_.slot_floats());
+      const std::int64_t row = task % cut_.row_blocks * cut_.tiles * cut_.height;
+      const std::int64_t panel = task / cut_.row_blocks * cut_.panels;
+      run_task({row, std::min(cut_.tiles, ceil_div(m_ - row, cut_.height)), panel,
+                std::min(panel + cut_.panels, ceil_div(w_.rows, kPanel))},
+               memory + slot * cut_.slot_floats());
     });
   }
 
  private:
-  // Tiles from `row` on by panels from `panel` on.
-  void run_task(std::int64_t row, std::int64_t panel, float* strip) const {
-    const std::int64_t tiles = std::min(cut_.tiles, ceil_div(m_ - row, cut_.height));
-    const std::int64_t end = std::min(panel + cut_.panels, ceil_div(w_.rows, kPanel));
-    const std::int64_t wide = kernels().product_panels;
-    float* const sums = strip + cut_.strip_floats();
+  // So many tiles from a row on, by panels up to `end`.
+  struct Task {
+    std::int64_t row, tiles, panel, end;
+  };
+  void run_task(const Task& task, float* strip) const {
     std::int64_t k0 = 0;
     do {  // once for no depth at all: the result is the bias
       const std::int64_t depth = std::min(cut_.depth, w_.depth - k0);
-      widen_strip(row, tiles, k0, depth, strip);
-      Ahead ahead = rows_ahead(row + tiles * cut_.height, ceil_div(end - panel, wide) * depth);
-      for (std::int64_t p = panel; p < end; p += wide) {
-        ProductTile to = across(p, std::min(wide, end - p), k0, depth);
-        const std::byte* const w = w_.at(p, k0);
-        if (!cut_.resident)
-          ahead = p + wide < end ? panels_ahead(p + wide, k0, tiles) : Ahead{w, 0, 0};
-        to.next_apart = ahead.apart;
-        to.next_step = ahead.step;
-        for (std::int64_t t = 0; t < tiles; ++t) {
-          const std::int64_t first = row + t * cut_.height;
-          to.x = strip + t * cut_.tile_floats();
-          to.rows = std::min(cut_.height, m_ - first);
-          to.row_bias = c_.row_bias != nullptr ? c_.row_bias + first : nullptr;
-          to.sums = sums + (t * cut_.panels + p - panel) * kernels().product_rows * kPanel;
-          to.y = static_cast<std::byte*>(c_.data) +
-                 (first * c_.row_stride + p * kPanel) *
-                     static_cast<std::int64_t>(dtype_size(c_.dtype));
-          to.next = ahead.from;
-          ahead.from += ahead.step * depth;
-          if (w_.dtype == DType::kFp16) {
-            kernels().product_tile_half(to, reinterpret_cast<const Half*>(w));
-          } else {
-            kernels().product_tile_float(to, reinterpret_cast<const float*>(w));
-          }
-        }
-      }
+      widen_strip(task, k0, depth, strip);
+      run_piece(task, k0, depth, strip);
       k0 += cut_.depth;
     } while (k0 < w_.depth);
+  }
+
+  void run_piece(const Task& task, std::int64_t k0, std::int64_t depth, float* strip) const {
+    const std::int64_t wide = kernels().product_panels;
+    float* const sums = strip + cut_.strip_floats();
+    ProductTile to = piece(k0, depth);
+    Ahead ahead = rows_ahead(task.row + task.tiles * cut_.height,
+                             ceil_div(task.end - task.panel, wide) * depth);
+    const std::int64_t panel_step = ceil_div(kPanel * w_.size(), task.tiles);
+    for (std::int64_t p = task.panel; p < task.end; p += wide) {
+      to.panels = std::min(wide, task.end - p);
+      to.columns = std::min(to.panels * kPanel, w_.rows - p * kPanel);
+      to.column_bias = c_.column_bias != nullptr ? c_.column_bias + p * kPanel : nullptr;
+      const std::byte* const w = w_.at(p, k0);
+      if (!cut_.resident) {
+        const bool packed = w_.step == kPanel && p + wide < task.end;
+        ahead =
+            packed ? Ahead{w_.at(p + wide, k0), w_.apart * w_.size(), panel_step} : Ahead{w, 0, 0};
+      }
+      to.next_apart = ahead.apart;
+      to.next_step = ahead.step;
+      for (std::int64_t t = 0; t < task.tiles; ++t) {
+        const std::int64_t first = task.row + t * cut_.height;
+        to.x = strip + t * cut_.tile_floats();
+        to.rows = std::min(cut_.height, m_ - first);
+        to.row_bias = c_.row_bias != nullptr ? c_.row_bias + first : nullptr;
+        to.sums = sums + (t * cut_.panels + p - task.panel) * kernels().product_rows * kPanel;
+        to.y =
+            static_cast<std::byte*>(c_.data) +
+            (first * c_.row_stride + p * kPanel) * static_cast<std::int64_t>(dtype_size(c_.dtype));
+        to.next = ahead.from;
+        ahead.from += ahead.step * depth;
+        if (w_.dtype == DType::kFp16) {
+          kernels().product_tile_half(to, reinterpret_cast<const Half*>(w));
+        } else {
+          kernels().product_tile_float(to, reinterpret_cast<const float*>(w));
+        }
+      }
+    }
   }
 
   // What tiles bring nearer on the way: two streams, so many bytes of each for a unit of depth.
@@ -180,27 +196,18 @@ class RowsProduct {
         rows * x_.row_stride * static_cast<std::int64_t>(dtype_size(x_.dtype)) / 2;
     return {element(x_, row, 0), half, ceil_div(half, depth)};
   }
-  // The next panels, while the tiles of a task pass these.
-  Ahead panels_ahead(std::int64_t p, std::int64_t k0, std::int64_t tiles) const {
-    if (w_.step != kPanel) return {w_.data, 0, 0};
-    return {w_.at(p, k0), w_.apart * w_.size(), ceil_div(kPanel * w_.size(), tiles)};
-  }
 
-  // What the tiles of some panels have in common.
-  ProductTile across(std::int64_t p, std::int64_t panels, std::int64_t k0,
-                     std::int64_t depth) const {
+  // What the tiles of a piece of the depth have in common.
+  ProductTile piece(std::int64_t k0, std::int64_t depth) const {
     ProductTile t{};
     t.depth = depth;
     t.panel = w_.apart;
     t.panel_step = w_.step;
-    t.panels = panels;
     t.first = k0 == 0;
     t.last = k0 + depth >= w_.depth;
     t.half = c_.dtype == DType::kFp16;
     t.add = c_.add;
     t.row_stride = c_.row_stride;
-    t.columns = std::min(panels * kPanel, w_.rows - p * kPanel);
-    t.column_bias = c_.column_bias != nullptr ? c_.column_bias + p * kPanel : nullptr;
     if (c_.following != nullptr) {
       t.after = c_.following->code.data();
       t.steps = c_.following->steps();
@@ -209,28 +216,25 @@ class RowsProduct {
   }
 
   // Tiles of rows, each [depth / kRun][product_rows][kRun].
-  void widen_strip(std::int64_t row, std::int64_t tiles, std::int64_t k0, std::int64_t depth,
-                   float* strip) const {
+  void widen_strip(const Task& task, std::int64_t k0, std::int64_t depth, float* strip) const {
     // Where rows lie across, a line is of several tiles.
     const std::int64_t run = x_.column_stride == 1 ? depth : kRun;
     for (std::int64_t k = 0; k < depth; k += run) {
-      if (k + run < depth) bring_nearer(row, tiles, k0 + k + run, std::min(run, depth - k - run));
-      for (std::int64_t t = 0; t < tiles; ++t) {
-        widen(row + t * cut_.height, k0 + k, std::min(run, depth - k),
+      if (k + run < depth) bring_nearer(task, k0 + k + run, std::min(run, depth - k - run));
+      for (std::int64_t t = 0; t < task.tiles; ++t) {
+        widen(task.row + t * cut_.height, k0 + k, std::min(run, depth - k),
               strip + t * cut_.tile_floats() + k * kernels().product_rows);
       }
     }
   }
 
   // Rows of x that lie across: no CPU sees by itself what comes next.
-  void bring_nearer(std::int64_t row, std::int64_t tiles, std::int64_t k0,
-                    std::int64_t depth) const {
-    const std::int64_t rows = std::min(tiles * cut_.height, m_ - row);
-    const std::int64_t bytes = x_.row_stride == 1
-                                   ? rows * static_cast<std::int64_t>(dtype_size(x_.dtype))
-                                   : std::int64_t{1};
+  void bring_nearer(const Task& task, std::int64_t k0, std::int64_t depth) const {
+    const std::int64_t rows = std::min(task.tiles * cut_.height, m_ - task.row);
+    const auto size = static_cast<std::int64_t>(dtype_size(x_.dtype));
+    const std::int64_t bytes = x_.row_stride == 1 ? rows * size : 1;
     for (std::int64_t k = 0; k < depth; ++k) {
-      const std::byte* const from = element(x_, row, k0 + k);
+      const std::byte* const from = element(x_, task.row, k0 + k);
       for (std::int64_t at = 0; at < bytes + 63; at += 64) __builtin_prefetch(from + at);
     }
   }
