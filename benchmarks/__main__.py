@@ -113,7 +113,7 @@ def ask(name: str, threads: int, args: argparse.Namespace) -> dict[str, Any]:
             entry |= json.loads(path.read_text())
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
-            # 2 is argparse's: it wants an option that this command does not know.
+            # 2 is argparse's: what this needs is not here, an option or a backend.
             entry["left_out" if done.returncode == 2 else "failed"] = lines[-1]
     return entry | {"threads": threads, "rows": rows_of(entry)}
 

@@ -7,8 +7,6 @@ request; on a Mac it is the device, and the emulation's share is not comparable.
 
 from __future__ import annotations
 
-import sys
-
 from common import alternate, markdown, parser, report, time_text
 
 import milane
@@ -30,9 +28,12 @@ def program(width: int) -> str:
 
 def main() -> None:
     """Measures and prints."""
-    args = parser(__doc__ or "").parse_args()
+    options = parser(__doc__ or "")
+    args = options.parse_args()
     if not milane.probe().has_ane:
-        sys.exit("no ane backend here: build with -DMILANE_EMULATED_FRAMEWORK=ON, or use a Mac")
+        options.error(
+            "no ane backend here: build with -DMILANE_EMULATED_FRAMEWORK=ON, or use a Mac"
+        )
     if args.threads:
         milane.set_num_threads(args.threads)
     calls = {}

@@ -8,13 +8,17 @@ step does.
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from common import markdown, parser, write_json
+from measure import COLUMNS, Row, cells
 
 import milane
 from milane.train import (
@@ -86,8 +90,17 @@ class Llama(torch.nn.Module):
         return torch.nn.functional.cross_entropy(self(tokens).flatten(0, 1), targets.flatten())
 
 
-def in_pytorch(data: TokenData, options: TrainOptions) -> tuple[float, float]:
-    """Validation loss, and seconds of a step."""
+def timed(step: Callable[[int], object], steps: int) -> list[float]:
+    """Seconds of each step."""
+    marks = [time.perf_counter()]
+    for number in range(steps):
+        step(number)
+        marks.append(time.perf_counter())
+    return list(np.diff(marks))
+
+
+def in_pytorch(data: TokenData, options: TrainOptions) -> tuple[float, list[float]]:
+    """Validation loss, and seconds of every step."""
     model = Llama(CONFIG, ModelWeights.random(CONFIG))
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim == 1]
@@ -99,35 +112,34 @@ def in_pytorch(data: TokenData, options: TrainOptions) -> tuple[float, float]:
         betas=(options.beta1, options.beta2),
         eps=options.eps,
     )
-    start = time.perf_counter()
-    for step in range(options.steps):
+
+    def step(number: int) -> None:
         optimizer.zero_grad()
-        pieces = [data.train(step * options.batch + i) for i in range(options.batch)]
+        pieces = [data.train(number * options.batch + i) for i in range(options.batch)]
         model.loss(pieces).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip)
         for group in optimizer.param_groups:
-            group["lr"] = options.rate(step)
+            group["lr"] = options.rate(number)
         optimizer.step()
-    took = time.perf_counter() - start
+
+    took = timed(step, options.steps)
     with torch.no_grad():
         losses = [model.loss([data.validate(i)]).item() for i in range(VALIDATED)]
-    return sum(losses) / VALIDATED, took / options.steps
+    return sum(losses) / VALIDATED, took
 
 
-def in_milane(data: TokenData, options: TrainOptions) -> tuple[float, float, str]:
-    """Validation loss, seconds of a step, and what the model writes."""
+def in_milane(data: TokenData, options: TrainOptions) -> tuple[float, list[float], str]:
+    """Validation loss, seconds of every step, and what the model writes."""
     with milane.open("host") as runtime:
         with Trainer(runtime, ModelWeights.random(CONFIG), data, options) as trainer:
-            start = time.perf_counter()
-            trainer.run()
-            took = time.perf_counter() - start
+            took = timed(lambda _: trainer.step(), options.steps)
             loss = trainer.validate()
             weights = trainer.weights
         with Generator(weights, runtime, tokenizer=ByteTokenizer()) as generator:
             sampling = Sampling(temperature=0.8, seed=1)
             text = generator.generate("\n", sampling=sampling, max_tokens=120)[0].text
     assert loss is not None
-    return loss, took / options.steps, text
+    return loss, took, text
 
 
 def main() -> None:
@@ -149,29 +161,32 @@ def main() -> None:
         eval_batches=VALIDATED,
     )
     data = load_data(args.data, CONFIG.seq_len)
-    ours, our_time, text = in_milane(data, options)
-    theirs, their_time = in_pytorch(data, options)
-    rows = [
-        ["milane", f"{ours:.4f}", f"{our_time * 1e3:.0f} ms", "1"],
-        ["PyTorch fp32, eager", f"{theirs:.4f}", f"{their_time * 1e3:.0f} ms",
-         f"{their_time / our_time:.2f}"],
-    ]  # fmt: skip
-    print("## Learning\n")
-    print(
-        f"{CONFIG.total_params:,} parameters, {options.steps} steps of {options.batch} sequences "
+    case = (
+        f"a step of {CONFIG.total_params:,} parameters, {options.batch} sequences of "
+        f"{CONFIG.seq_len} bytes of {Path(args.data).name}"
     )
-    print(f"of {CONFIG.seq_len} bytes of {Path(args.data).name}\n")
-    columns = ["", "validation loss (nats per byte)", "step", "time / milane"]
-    print(markdown(columns, rows))
+
+    def row(variant: str, loss: float, took: list[float], first: float) -> Row:
+        median = statistics.median(took)
+        note = f"validation loss {loss:.4f} nats per byte after {len(took)} steps"
+        return Row(
+            *(case, variant, median, min(took), max(took), len(took)),
+            ratio=median / first,
+            note=note,
+        )
+
+    loss, took, text = in_milane(data, options)
+    first = statistics.median(took)
+    rows = [
+        row("milane", loss, took, first),
+        row("PyTorch fp32", *in_pytorch(data, options), first),
+    ]
+    question = (__doc__ or "").splitlines()[0]
+    print(f"## {question}\n")
+    print(markdown(COLUMNS, [cells(r) for r in rows]))
     print(f"\nmilane's model writes: {text!r}\n")
     if args.json:
-        write_json(
-            args.json,
-            "Learning",
-            losses={"milane": ours, "torch": theirs},
-            seconds_per_step={"milane": our_time, "torch": their_time},
-            sample=text,
-        )
+        write_json(args.json, question, rows=[asdict(r) for r in rows], sample=text)
 
 
 if __name__ == "__main__":
