@@ -78,6 +78,24 @@ def test_an_array_is_taken_by_value_however_it_lies_in_memory(
     np.testing.assert_array_equal(surface.read(), values.astype("f2"))
 
 
+@pytest.mark.parametrize("shape", [(1, 13500, 1, 1000), (1, 3, 1, 4_400_001), (13_000_000,)])
+def test_large_arrays_are_converted_by_all_threads(shape: tuple[int, ...]) -> None:
+    """So large that parts go to threads, and stores past the caches."""
+    given = np.random.default_rng(5).standard_normal(shape, np.float32)
+    surface = milane.Surface(shape)
+    surface._native.write_bytes(b"\x2a" * surface.layout.alloc_size)
+    surface.write(given)
+    assert np.array_equal(surface.array, given.astype(np.float16))
+    raw = np.frombuffer(surface._native.read_bytes(), "u1").reshape(-1, surface.layout.row_stride)
+    assert (raw[:, 2 * shape[-1] :] == 0x2A).all()
+    back = np.zeros_like(given)
+    surface.read_f32(out=back)
+    assert np.array_equal(back, given.astype(np.float16))
+    turned = np.zeros((*shape[:-1], 2 * shape[-1]), np.float32)[..., ::2]
+    surface.read_f32(out=turned)
+    assert np.array_equal(turned, back)
+
+
 def test_rounding_is_to_nearest_even_however_the_array_lies(make: Any) -> None:
     values = np.random.default_rng(1).standard_normal((64, 70)).astype("f4") * 1e-4
     wanted = milane.half.f32_to_fp16(values)

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/half.h"
+#include "host/parallel.h"
 
 namespace py = pybind11;
 
@@ -16,6 +17,8 @@ namespace {
 
 // So many elements at a time pass through the stack when they do not touch in memory.
 constexpr std::int64_t kChunk = 512;
+// Elements that are worth a thread; whole cache lines of a dense array.
+constexpr std::int64_t kShare = std::int64_t{1} << 18;
 
 struct Axis {
   std::int64_t count, target, source;  // steps in bytes
@@ -65,16 +68,19 @@ void for_each_row(std::span<const Axis> axes, std::byte* target, const std::byte
   }
 }
 
-void copy_row(const Axis& row, std::byte* target, const std::byte* source) {
+// How a row is copied, one of so many elements in all.
+using Row = void (*)(const Axis& row, std::byte* target, const std::byte* source, std::size_t all);
+
+void copy_row(const Axis& row, std::byte* target, const std::byte* source, std::size_t) {
   std::memcpy(target, source, static_cast<std::size_t>(row.count * row.target));
 }
 
-void widen_row(const Axis& row, std::byte* target, const std::byte* source) {
+void widen_row(const Axis& row, std::byte* target, const std::byte* source, std::size_t all) {
   convert_half_to_float(reinterpret_cast<float*>(target), reinterpret_cast<const Half*>(source),
-                        static_cast<std::size_t>(row.count));
+                        static_cast<std::size_t>(row.count), all);
 }
 
-void narrow_row(const Axis& row, std::byte* target, const std::byte* source) {
+void narrow_row(const Axis& row, std::byte* target, const std::byte* source, std::size_t all) {
   const bool dense = row.source == sizeof(float), touching = row.target == sizeof(Half);
   const std::int64_t step = dense && touching ? row.count : kChunk;
   std::array<float, kChunk> wide;
@@ -90,7 +96,7 @@ void narrow_row(const Axis& row, std::byte* target, const std::byte* source) {
     }
     convert_float_to_half(touching ? reinterpret_cast<Half*>(to) : narrow.data(),
                           dense ? reinterpret_cast<const float*>(from) : wide.data(),
-                          static_cast<std::size_t>(n));
+                          static_cast<std::size_t>(n), all);
     if (!touching) {
       for (std::int64_t i = 0; i < n; ++i) {
         std::memcpy(to + i * row.target, &narrow[static_cast<std::size_t>(i)], sizeof(Half));
@@ -98,8 +104,6 @@ void narrow_row(const Axis& row, std::byte* target, const std::byte* source) {
     }
   }
 }
-
-using Row = void (*)(const Axis& row, std::byte* target, const std::byte* source);
 
 bool is_native(const py::array& array, int type_number) {
   const py::dtype type = array.dtype();
@@ -126,6 +130,26 @@ Row row_function(const py::array& target, const py::array& source, std::span<con
   return target.dtype().equal(source.dtype()) ? copy_row : nullptr;
 }
 
+// Large arrays are shared out along their first axis.
+void run(std::span<const Axis> axes, Row copy, std::byte* target, const std::byte* source) {
+  std::int64_t all = 1;
+  for (const Axis& axis : axes) all *= axis.count;
+  const auto rows = [&](std::span<const Axis> part, std::byte* to, const std::byte* from) {
+    for_each_row(part, to, from, [&](std::byte* t, const std::byte* s) {
+      copy(part.back(), t, s, static_cast<std::size_t>(all));
+    });
+  };
+  if (all <= kShare) return rows(axes, target, source);
+  const Axis& first = axes.front();
+  const std::int64_t grain = std::max<std::int64_t>(kShare / (all / first.count), 1);
+  host::parallel_for(first.count, grain, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<Axis> part(axes.begin(), axes.end());
+    part.front().count = end - begin;
+    rows(part, target + begin * first.target, source + begin * first.source);
+    finish_conversion();
+  });
+}
+
 // NumPy's own copy. Beyond the largest half lies infinity, by IEEE 754: no warning.
 void assign_by_numpy(const py::array& target, const py::array& source) {
   const auto numpy = py::module_::import("numpy");
@@ -148,8 +172,7 @@ void assign(const py::array& target, const py::array& source) {
   auto* bytes = static_cast<std::byte*>(const_cast<void*>(target.data()));
   const auto* read = static_cast<const std::byte*>(source.data());
   py::gil_scoped_release release;
-  for_each_row(axes, bytes, read,
-               [&](std::byte* t, const std::byte* s) { copy(axes.back(), t, s); });
+  run(axes, copy, bytes, read);
 }
 
 }  // namespace milane::bindings

@@ -49,8 +49,11 @@ constexpr Half float_to_half(float value) {
 // Rounds a float to the nearest half, as a float.
 constexpr float round_to_half(float value) { return half_to_float(float_to_half(value)); }
 
-// dst[i] = src[i] for n elements; dst and src do not overlap. Bit-identical on every CPU.
-void convert_half_to_float(float* dst, const Half* src, std::size_t n);
-void convert_float_to_half(Half* dst, const float* src, std::size_t n);
+// dst[i] = src[i] for n elements; dst and src do not overlap. Bit-identical on every CPU. They may
+// be a part of `all` that are converted: how memory is best read and written depends on that. After
+// its parts a thread calls finish_conversion(); until then others may see what was there before.
+void convert_half_to_float(float* dst, const Half* src, std::size_t n, std::size_t all = 0);
+void convert_float_to_half(Half* dst, const float* src, std::size_t n, std::size_t all = 0);
+void finish_conversion();
 
 }  // namespace milane

@@ -140,60 +140,88 @@ MILANE_INLINE void stream_narrow(Half* p, const float* x) { narrow(p, x); }
 // Measured: beyond the last-level cache, stores that bypass it are ~1.4 times faster; below,
 // slower.
 constexpr std::size_t kStreamFloats = std::size_t{12} << 20;
+// What is read from memory is asked for so many bytes ahead: the CPU's own prefetching stops at
+// every page.
+constexpr std::size_t kFarFloats = std::size_t{1} << 19, kAhead = 8192;
 
 MILANE_INLINE void fence() {
 #if defined(__x86_64__)
   _mm_sfence();
 #endif
 }
-MILANE_INLINE bool aligned(const void* p) {
-  return (reinterpret_cast<std::uintptr_t>(p) & 63u) == 0;
+// Elements in front of the first cache line that begins at one.
+template <class T>
+MILANE_INLINE std::size_t before_line(const T* p, std::size_t n) {
+  const std::size_t head = (0 - reinterpret_cast<std::uintptr_t>(p)) % 64 / sizeof(T);
+  return head < n ? head : n;
 }
 
-// dst[n] <- src[n]
-void widen_array(float* dst, const Half* src, std::size_t n) {
+// step(i) for blocks of 4 * kStep elements from i on; the first element behind them.
+template <bool far, class T, class F>
+MILANE_INLINE std::size_t over_blocks(const T* src, std::size_t i, std::size_t n, const F& step) {
+  constexpr std::size_t kBlock = 4 * kStep;
+  for (; i + kBlock <= n; i += kBlock) {
+    if (far) {
+      const char* const ahead = reinterpret_cast<const char*>(src + i) + kAhead;
+      for (std::size_t at = 0; at < kBlock * sizeof(T); at += 64) __builtin_prefetch(ahead + at);
+    }
+    for (std::size_t j = 0; j < kBlock; j += kStep) step(i + j);
+  }
+  return i;
+}
+
+// dst[n] <- src[n], few of them
+MILANE_INLINE void widen_few(float* dst, const Half* src, std::size_t n) {
   std::size_t i = 0;
-  if (n >= kStreamFloats && aligned(dst)) {
-    for (; i + kStep <= n; i += kStep) stream(dst + i, widen(src + i));
-    fence();
-  }
-  for (; i + 4 * kStep <= n; i += 4 * kStep) {
-    put(dst + i, widen(src + i));
-    put(dst + i + kStep, widen(src + i + kStep));
-    put(dst + i + 2 * kStep, widen(src + i + 2 * kStep));
-    put(dst + i + 3 * kStep, widen(src + i + 3 * kStep));
-  }
   for (; i + kStep <= n; i += kStep) put(dst + i, widen(src + i));
-  if (i < n) {
-    Half in[kStep] = {};
-    float out[kStep];
-    std::memcpy(in, src + i, (n - i) * sizeof(Half));
-    put(out, widen(in));
-    std::memcpy(dst + i, out, (n - i) * sizeof(float));
-  }
+  if (i == n) return;
+  Half in[kStep] = {};
+  float out[kStep];
+  std::memcpy(in, src + i, (n - i) * sizeof(Half));
+  put(out, widen(in));
+  std::memcpy(dst + i, out, (n - i) * sizeof(float));
+}
+MILANE_INLINE void narrow_few(Half* dst, const float* src, std::size_t n) {
+  std::size_t i = 0;
+  for (; i + kStep <= n; i += kStep) narrow(dst + i, src + i);
+  if (i == n) return;
+  float in[kStep] = {};
+  Half out[kStep];
+  std::memcpy(in, src + i, (n - i) * sizeof(float));
+  narrow(out, in);
+  std::memcpy(dst + i, out, (n - i) * sizeof(Half));
 }
 
-// dst[n] <- src[n]
-void narrow_array(Half* dst, const float* src, std::size_t n) {
+// dst[n] <- src[n], of so many elements in all; parts are fenced together, by their caller
+void widen_array(float* dst, const Half* src, std::size_t n, std::size_t all) {
   std::size_t i = 0;
-  if (n >= kStreamFloats && aligned(dst)) {
-    for (; i + kStep <= n; i += kStep) stream_narrow(dst + i, src + i);
-    fence();
+  if (all >= kStreamFloats) {
+    i = before_line(dst, n);
+    widen_few(dst, src, i);
+    i = over_blocks<true>(src, i, n, [&](std::size_t at) { stream(dst + at, widen(src + at)); });
+    if (n == all) fence();
+  } else if (all >= kFarFloats) {
+    i = over_blocks<true>(src, i, n, [&](std::size_t at) { put(dst + at, widen(src + at)); });
+  } else {
+    i = over_blocks<false>(src, i, n, [&](std::size_t at) { put(dst + at, widen(src + at)); });
   }
-  for (; i + 4 * kStep <= n; i += 4 * kStep) {
-    narrow(dst + i, src + i);
-    narrow(dst + i + kStep, src + i + kStep);
-    narrow(dst + i + 2 * kStep, src + i + 2 * kStep);
-    narrow(dst + i + 3 * kStep, src + i + 3 * kStep);
+  widen_few(dst + i, src + i, n - i);
+}
+
+// dst[n] <- src[n], of so many elements in all; parts are fenced together, by their caller
+void narrow_array(Half* dst, const float* src, std::size_t n, std::size_t all) {
+  std::size_t i = 0;
+  if (all >= kStreamFloats) {
+    i = before_line(dst, n);
+    narrow_few(dst, src, i);
+    i = over_blocks<true>(src, i, n, [&](std::size_t at) { stream_narrow(dst + at, src + at); });
+    if (n == all) fence();
+  } else if (all >= kFarFloats) {
+    i = over_blocks<true>(src, i, n, [&](std::size_t at) { narrow(dst + at, src + at); });
+  } else {
+    i = over_blocks<false>(src, i, n, [&](std::size_t at) { narrow(dst + at, src + at); });
   }
-  for (; i + kStep <= n; i += kStep) narrow(dst + i, src + i);
-  if (i < n) {
-    float in[kStep] = {};
-    Half out[kStep];
-    std::memcpy(in, src + i, (n - i) * sizeof(float));
-    narrow(out, in);
-    std::memcpy(dst + i, out, (n - i) * sizeof(Half));
-  }
+  narrow_few(dst + i, src + i, n - i);
 }
 
 }  // namespace milane::MILANE_ISA

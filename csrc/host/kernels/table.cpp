@@ -3,11 +3,18 @@
 #include "host/kernels/tile.h"
 
 namespace milane::MILANE_ISA {
-void widen_array(float* dst, const Half* src, std::size_t n);
-void narrow_array(Half* dst, const float* src, std::size_t n);
+void widen_array(float* dst, const Half* src, std::size_t n, std::size_t all);
+void narrow_array(Half* dst, const float* src, std::size_t n, std::size_t all);
 }  // namespace milane::MILANE_ISA
 
 namespace milane::host::MILANE_ISA {
+
+static void half_to_float(float* dst, const Half* src, std::size_t n) {
+  milane::MILANE_ISA::widen_array(dst, src, n, n);
+}
+static void float_to_half(Half* dst, const float* src, std::size_t n) {
+  milane::MILANE_ISA::narrow_array(dst, src, n, n);
+}
 
 void gemm_tile(const float*, std::int64_t, const float*, std::int64_t, float*, bool);
 void score_tile(const float*, const float*, std::int64_t, float*, std::int64_t, bool);
@@ -125,8 +132,8 @@ const Kernels* table() {
       .divide_rows_float = divide_rows_float,
       .scale_rows_half = scale_rows_half,
       .scale_rows_float = scale_rows_float,
-      .half_to_float = milane::MILANE_ISA::widen_array,
-      .float_to_half = milane::MILANE_ISA::narrow_array,
+      .half_to_float = half_to_float,
+      .float_to_half = float_to_half,
       .round_to_half = round_to_half,
       .sum = sum,
       .sum_each_half = sum_each_half,
