@@ -96,7 +96,7 @@ void narrow_row(const Axis& row, std::byte* target, const std::byte* source, std
     }
     convert_float_to_half(touching ? reinterpret_cast<Half*>(to) : narrow.data(),
                           dense ? reinterpret_cast<const float*>(from) : wide.data(),
-                          static_cast<std::size_t>(n), all);
+                          static_cast<std::size_t>(n), touching ? all : 0);
     if (!touching) {
       for (std::int64_t i = 0; i < n; ++i) {
         std::memcpy(to + i * row.target, &narrow[static_cast<std::size_t>(i)], sizeof(Half));

@@ -149,11 +149,11 @@ MILANE_INLINE void fence() {
   _mm_sfence();
 #endif
 }
-// Elements in front of the first cache line that begins at one.
+// Elements in front of the first cache line that begins at one; all of them where none does.
 template <class T>
 MILANE_INLINE std::size_t before_line(const T* p, std::size_t n) {
-  const std::size_t head = (0 - reinterpret_cast<std::uintptr_t>(p)) % 64 / sizeof(T);
-  return head < n ? head : n;
+  const std::size_t bytes = (0 - reinterpret_cast<std::uintptr_t>(p)) % 64;
+  return bytes % sizeof(T) == 0 && bytes / sizeof(T) < n ? bytes / sizeof(T) : n;
 }
 
 // step(i) for blocks of 4 * kStep elements from i on; the first element behind them.
