@@ -33,42 +33,35 @@ MILANE_INLINE Vec rounded(Vec v) {
   return sizeof(T) == 2 ? round_half(v) : v;
 }
 
-template <class T>
-MILANE_INLINE void add_squares(float* sum, const T* x, std::int64_t stride, std::int64_t rows,
-                               std::int64_t n) {
+// kept[n] <- step(kept, row) for all rows
+template <class T, class F>
+MILANE_INLINE void over_rows(float* kept, const T* x, std::int64_t stride, std::int64_t rows,
+                             std::int64_t n, const F& step) {
   over_columns(n, [&]<int kCount>(std::int64_t i, std::int64_t left) {
     Vec acc[kCount];
     MILANE_UNROLL
-    for (int j = 0; j < kCount; ++j) acc[j] = load_one_of<kCount>(sum + i, j, left);
+    for (int j = 0; j < kCount; ++j) acc[j] = load_one_of<kCount>(kept + i, j, left);
     for (std::int64_t r = 0; r < rows; ++r) {
       MILANE_UNROLL
-      for (int j = 0; j < kCount; ++j) {
-        const Vec v = load_one_of<kCount>(x + r * stride + i, j, left);
-        acc[j] += rounded<T>(v * v);
-      }
+      for (int j = 0; j < kCount; ++j)
+        acc[j] = step(acc[j], load_one_of<kCount>(x + r * stride + i, j, left));
     }
     MILANE_UNROLL
-    for (int j = 0; j < kCount; ++j) store_one_of<kCount>(sum + i, j, acc[j], left);
+    for (int j = 0; j < kCount; ++j) store_one_of<kCount>(kept + i, j, acc[j], left);
   });
+}
+
+template <class T>
+MILANE_INLINE void add_squares(float* sum, const T* x, std::int64_t stride, std::int64_t rows,
+                               std::int64_t n) {
+  over_rows(sum, x, stride, rows, n, [](Vec a, Vec v) { return a + rounded<T>(v * v); });
 }
 
 template <class T>
 MILANE_INLINE void largest_rows(float* largest, const T* x, std::int64_t stride, std::int64_t rows,
                                 std::int64_t n) {
-  over_columns(n, [&]<int kCount>(std::int64_t i, std::int64_t left) {
-    Vec most[kCount];
-    MILANE_UNROLL
-    for (int j = 0; j < kCount; ++j) most[j] = load_one_of<kCount>(largest + i, j, left);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      MILANE_UNROLL
-      for (int j = 0; j < kCount; ++j) {
-        const Vec v = load_one_of<kCount>(x + r * stride + i, j, left);
-        most[j] = maximum(most[j], (Vec)((IntVec)v & 0x7FFFFFFF));
-      }
-    }
-    MILANE_UNROLL
-    for (int j = 0; j < kCount; ++j) store_one_of<kCount>(largest + i, j, most[j], left);
-  });
+  over_rows(largest, x, stride, rows, n,
+            [](Vec a, Vec v) { return maximum(a, (Vec)((IntVec)v & 0x7FFFFFFF)); });
 }
 
 template <class T>
