@@ -134,18 +134,22 @@ Row row_function(const py::array& target, const py::array& source, std::span<con
 void run(std::span<const Axis> axes, Row copy, std::byte* target, const std::byte* source) {
   std::int64_t all = 1;
   for (const Axis& axis : axes) all *= axis.count;
-  const auto rows = [&](std::span<const Axis> part, std::byte* to, const std::byte* from) {
-    for_each_row(part, to, from, [&](std::byte* t, const std::byte* s) {
-      copy(part.back(), t, s, static_cast<std::size_t>(all));
-    });
+  const auto count = static_cast<std::size_t>(all);
+  const auto row = [&](std::byte* to, const std::byte* from) {
+    copy(axes.back(), to, from, count);
   };
-  if (all <= kShare) return rows(axes, target, source);
+  if (all <= kShare) return for_each_row(axes, target, source, row);
   const Axis& first = axes.front();
   const std::int64_t grain = std::max<std::int64_t>(kShare / (all / first.count), 1);
   host::parallel_for(first.count, grain, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<Axis> part(axes.begin(), axes.end());
-    part.front().count = end - begin;
-    rows(part, target + begin * first.target, source + begin * first.source);
+    std::byte* to = target + begin * first.target;
+    const std::byte* from = source + begin * first.source;
+    if (axes.size() == 1) copy({end - begin, first.target, first.source}, to, from, count);
+    for (std::int64_t i = begin; axes.size() > 1 && i < end; ++i) {
+      for_each_row(axes.subspan(1), to, from, row);
+      to += first.target;
+      from += first.source;
+    }
     finish_conversion();
   });
 }

@@ -220,7 +220,8 @@ class RowsProduct {
     // Where rows lie across, a line is of several tiles.
     const std::int64_t run = x_.column_stride == 1 ? depth : kRun;
     for (std::int64_t k = 0; k < depth; k += run) {
-      if (k + run < depth) bring_nearer(task, k0 + k + run, std::min(run, depth - k - run));
+      if (x_.row_stride == 1 && k + run < depth)
+        bring_nearer(task, k0 + k + run, std::min(run, depth - k - run));
       for (std::int64_t t = 0; t < task.tiles; ++t) {
         widen(task.row + t * cut_.height, k0 + k, std::min(run, depth - k),
               strip + t * cut_.tile_floats() + k * kernels().product_rows);
@@ -228,19 +229,18 @@ class RowsProduct {
     }
   }
 
-  // Rows of x that lie across: no CPU sees by itself what comes next.
+  // Rows of x that lie across, side by side: no CPU sees by itself what comes next.
   void bring_nearer(const Task& task, std::int64_t k0, std::int64_t depth) const {
     const std::int64_t rows = std::min(task.tiles * cut_.height, m_ - task.row);
-    const auto size = static_cast<std::int64_t>(dtype_size(x_.dtype));
-    const std::int64_t bytes = x_.row_stride == 1 ? rows * size : 1;
+    const std::int64_t bytes = rows * static_cast<std::int64_t>(dtype_size(x_.dtype));
     for (std::int64_t k = 0; k < depth; ++k) {
       const std::byte* const from = element(x_, task.row, k0 + k);
       for (std::int64_t at = 0; at < bytes + 63; at += 64) __builtin_prefetch(from + at);
     }
   }
 
-  // to[depth / kRun][product_rows][kRun] from a tile's rows of x. An odd row more is read, for
-  // nobody.
+  // to[depth / kRun][product_rows][kRun] from a tile's rows of x; of one run where they lie across.
+  // An odd row more is read, for nobody.
   void widen(std::int64_t row, std::int64_t k0, std::int64_t depth, float* to) const {
     const std::int64_t rows = std::min(cut_.height, m_ - row), block = kernels().product_rows;
     const std::byte* const from = element(x_, row, k0);

@@ -129,8 +129,8 @@ class Surface(_core.ExportsArray, Closing):
 
         dtypes: any float for a float surface (float32 to fp16 is vectorised; rounding to nearest
         even, to infinity beyond the largest), integers that fit for an integer one, bool for bool.
-        Anything with ``__array__`` or ``__dlpack__`` is taken without a copy of its own. A quarter of
-        a million numbers or more are shared out among :func:`milane.num_threads` threads.
+        Anything with ``__array__`` or ``__dlpack__`` is taken without a copy of its own. More
+        than a quarter of a million numbers are shared out among :func:`milane.num_threads` threads.
 
         Raises:
             InvalidArgumentError: another shape, no such channels, or integers that do not fit.

@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "core/prefetch.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #else
@@ -140,15 +142,9 @@ MILANE_INLINE void stream_narrow(Half* p, const float* x) { narrow(p, x); }
 // Measured: beyond the last-level cache, stores that bypass it are ~1.4 times faster; below,
 // slower.
 constexpr std::size_t kStreamFloats = std::size_t{12} << 20;
-// What is read from memory is asked for so many bytes ahead: the CPU's own prefetching stops at
-// every page.
-constexpr std::size_t kFarFloats = std::size_t{1} << 19, kAhead = 8192;
+// So many are read from memory, not from a cache.
+constexpr std::size_t kFarFloats = std::size_t{1} << 19;
 
-MILANE_INLINE void fence() {
-#if defined(__x86_64__)
-  _mm_sfence();
-#endif
-}
 // Elements in front of the first cache line that begins at one; all of them where none does.
 template <class T>
 MILANE_INLINE std::size_t before_line(const T* p, std::size_t n) {
@@ -199,7 +195,7 @@ void widen_array(float* dst, const Half* src, std::size_t n, std::size_t all) {
     i = before_line(dst, n);
     widen_few(dst, src, i);
     i = over_blocks<true>(src, i, n, [&](std::size_t at) { stream(dst + at, widen(src + at)); });
-    if (n == all) fence();
+    if (n == all) finish_conversion();
   } else if (all >= kFarFloats) {
     i = over_blocks<true>(src, i, n, [&](std::size_t at) { put(dst + at, widen(src + at)); });
   } else {
@@ -215,7 +211,7 @@ void narrow_array(Half* dst, const float* src, std::size_t n, std::size_t all) {
     i = before_line(dst, n);
     narrow_few(dst, src, i);
     i = over_blocks<true>(src, i, n, [&](std::size_t at) { stream_narrow(dst + at, src + at); });
-    if (n == all) fence();
+    if (n == all) finish_conversion();
   } else if (all >= kFarFloats) {
     i = over_blocks<true>(src, i, n, [&](std::size_t at) { narrow(dst + at, src + at); });
   } else {

@@ -28,11 +28,6 @@ MILANE_INLINE void over_columns(std::int64_t n, const Body& body, std::int64_t i
   }
 }
 
-template <class T>
-MILANE_INLINE Vec rounded(Vec v) {
-  return sizeof(T) == 2 ? round_half(v) : v;
-}
-
 // kept[n] <- step(kept, row) for all rows
 template <class T, class F>
 MILANE_INLINE void over_rows(float* kept, const T* x, std::int64_t stride, std::int64_t rows,

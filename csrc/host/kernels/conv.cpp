@@ -43,7 +43,7 @@ MILANE_INLINE void leave(const ConvTile& t, Vec (&c)[panels][kVecs][columns]) {
         MILANE_UNROLL
         for (int j = 0; j < columns; ++j) {
           const Vec sum = c[p][v][j];
-          store_vec(space[0] + place(p, v, j), sizeof(T) == 2 ? round_half(sum) : sum);
+          store_vec(space[0] + place(p, v, j), rounded<T>(sum));
         }
       }
     }

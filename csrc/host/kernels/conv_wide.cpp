@@ -19,7 +19,6 @@ MILANE_INLINE void store_row(const ConvTile& t, std::int64_t row, const Vec (&v)
 
 template <class T, int vecs>
 MILANE_INLINE void leave(const ConvTile& t, Vec (&c)[kTileRows][vecs]) {
-  constexpr bool kIsHalf = sizeof(T) == 2;
   const bool relu = is_relu(t.after, t.steps);
   alignas(64) float space[kFollowing + 1][kTileRows * vecs * kWidth];
   MILANE_UNROLL
@@ -35,7 +34,7 @@ MILANE_INLINE void leave(const ConvTile& t, Vec (&c)[kTileRows][vecs]) {
     }
     MILANE_UNROLL
     for (int j = 0; j < vecs; ++j)
-      store_vec(space[0] + (i * vecs + j) * kWidth, kIsHalf ? round_half(c[i][j]) : c[i][j]);
+      store_vec(space[0] + (i * vecs + j) * kWidth, rounded<T>(c[i][j]));
   }
   if (t.steps == 0 || relu) return;
   const float* const result =

@@ -30,8 +30,7 @@ MILANE_INLINE void leave(const ProductTile& t, Vec (&c)[rows][vecs]) {
       if (t.steps == 0 || relu) {
         store_up_to(to, t.add ? c[i][v] + load_up_to(to, left) : c[i][v], left);
       } else {
-        store_vec(space[0] + (i * vecs + v) * kWidth,
-                  sizeof(T) == 2 ? round_half(c[i][v]) : c[i][v]);
+        store_vec(space[0] + (i * vecs + v) * kWidth, rounded<T>(c[i][v]));
       }
     }
   }

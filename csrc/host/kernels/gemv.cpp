@@ -1,6 +1,7 @@
 // Packed panels of 16 rows times a vector, or a few. Several accumulators, of one vector along the
 // depth, of several side by side: one chain of dependent multiply-adds would wait for its own
 // latency instead of for memory.
+#include "core/prefetch.h"
 #include "host/kernels/vec.h"
 
 namespace milane::host::MILANE_ISA {
@@ -10,10 +11,7 @@ constexpr int kPanelRows = 16;
 constexpr int kVecs = kPanelRows / kWidth;  // registers of one column of the panel
 constexpr int kChains = 8 / kVecs;          // 8 accumulators in all
 
-// Columns of `kPanels` panels that pass side by side are asked for so many bytes ahead, all panels
-// together: less, and the CPU waits at every page, where its own prefetching stops; more, and the
-// first-level cache does not hold them (measured: up to twice the speed from memory).
-constexpr std::int64_t kAhead = 8192;
+// Columns of `kPanels` panels that pass side by side.
 template <int kPanels, int kColumns, class T>
 MILANE_INLINE void bring_nearer(const T* w) {
   constexpr std::int64_t kBytes = kColumns * kPanelRows * sizeof(T);

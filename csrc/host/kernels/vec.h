@@ -116,6 +116,12 @@ MILANE_INLINE Vec round_half(Vec v) {
 #endif
 }
 
+// As T, Half or float, holds it.
+template <class T>
+MILANE_INLINE Vec rounded(Vec v) {
+  return sizeof(T) == 2 ? round_half(v) : v;
+}
+
 // Lane-wise; where either is NaN, b (on Arm NaN).
 MILANE_INLINE Vec larger(Vec a, Vec b) {
 #if defined(MILANE_ISA_v4)
