@@ -4,6 +4,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "bindings/dims_caster.h"
 #include "core/cpu.h"
 #include "core/half.h"
 #include "core/layout.h"

@@ -9,6 +9,7 @@
 #include "backend/ane_limits.h"
 #include "backend/device_program.h"
 #include "bindings/bindings.h"
+#include "bindings/dims_caster.h"
 #include "bindings/mil_objects.h"
 
 namespace py = pybind11;

@@ -5,6 +5,7 @@
 #include "backends.h"
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "bindings/dims_caster.h"
 #include "core/error.h"
 
 namespace py = pybind11;

@@ -4,11 +4,11 @@
 #include <cstdint>
 #include <limits>
 #include <string>
-#include <vector>
+
+#include "core/dims.h"
 
 namespace milane {
 
-using Dims = std::vector<std::int64_t>;
 inline constexpr std::int64_t kUnknownDim = -1;
 // The device takes at most five axes (ane_facts.md D 10).
 inline constexpr std::size_t kMaxRank = 5;

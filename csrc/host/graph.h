@@ -60,6 +60,9 @@ struct Graph {
 // the state's next write.
 void settle_state_reads(Graph& graph);
 
+// By place in the function: whether a result reaches an output or a state.
+std::vector<bool> live_operations(const mil::Function& function);
+
 // Reads of states are copies, which settle_state_reads() makes views.
 Graph lower(const mil::Program& program, const mil::Function& function, const WeightSet& weights,
             const CompileOptions& options, Baking& baking);

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstring>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "backend/shapes.h"
 #include "core/aligned.h"
@@ -36,16 +35,18 @@ class Lowering {
         baking_(baking) {}
 
   Graph run() {
+    const auto& operations = function_.body.operations;
+    names_.reserve(operations.size());
     bind_inputs();
-    const auto live = live_operations();
-    for (const auto& op : function_.body.operations) {
-      if (live.contains(op.get())) lower_operation(*op);
+    const std::vector<bool> live = live_operations(function_);
+    for (std::size_t i = 0; i < operations.size(); ++i) {
+      if (live[i]) lower_operation(*operations[i]);
     }
     for (const auto& out : function_.body.outputs)
       graph_.outputs.emplace_back(out.name, id_of(out));
-    for (const auto& [name, id] : graph_.outputs) read_.insert(graph_.root(id));
+    for (const auto& [name, id] : graph_.outputs) note_read(id);
     for (const auto& [id, place] : baked_folds_) {
-      if (!read_.contains(id)) baking_.leave_out(place);
+      if (!read_[static_cast<std::size_t>(id)]) baking_.leave_out(place);
     }
     return std::move(graph_);
   }
@@ -64,6 +65,7 @@ class Lowering {
     v.type = std::move(type);
     v.root = id;
     pointers_.push_back(nullptr);
+    read_.push_back(false);
     return id;
   }
 
@@ -176,26 +178,6 @@ class Lowering {
     return clean;
   }
 
-  // Operations whose results reach an output or a state.
-  std::unordered_set<const mil::Operation*> live_operations() const {
-    std::unordered_set<std::string_view> wanted;
-    for (const auto& out : function_.body.outputs) wanted.insert(out.name);
-    std::unordered_set<const mil::Operation*> live;
-    const auto& ops = function_.body.operations;
-    for (auto it = ops.rbegin(); it != ops.rend(); ++it) {
-      const mil::Operation& op = **it;
-      const bool writes = op.type == "write_state" || op.type == "coreml_update_state";
-      const bool used = std::any_of(op.outputs.begin(), op.outputs.end(),
-                                    [&](const auto& o) { return wanted.contains(o.name); });
-      if (!writes && !used) continue;
-      live.insert(&op);
-      for (const auto& argument : op.arguments) {
-        for (const auto& operand : argument.operands) wanted.insert(operand.name);
-      }
-    }
-    return live;
-  }
-
   // --- operations
 
   [[noreturn]] void fail(ErrorCode code, const mil::Operation& op, const std::string& message,
@@ -209,8 +191,10 @@ class Lowering {
   using Arguments = std::vector<std::pair<std::string_view, std::vector<ValueId>>>;
   Arguments arguments_of(const mil::Operation& op) {
     Arguments all;
+    all.reserve(op.arguments.size());
     for (const auto& argument : op.arguments) {
       std::vector<ValueId> ids;
+      ids.reserve(argument.operands.size());
       for (const auto& o : argument.operands)
         ids.push_back(o.is_name() ? id_of(o) : constant_of(*o.value));
       all.emplace_back(argument.name, std::move(ids));
@@ -225,9 +209,11 @@ class Lowering {
 
   // The schema's view of those operands: names looked up there, so that folded values are known.
   mil::OpArgs resolve(const mil::Operation& op, const Arguments& arguments) const {
-    std::map<std::string, std::vector<mil::ArgInfo>, std::less<>> infos;
+    std::vector<mil::ArgOperands> known;
+    known.reserve(arguments.size());
     for (const auto& [argument, ids] : arguments) {
-      auto& list = infos[std::string(argument)];
+      auto& list = known.emplace_back(argument, std::vector<mil::ArgInfo>{}).operands;
+      list.reserve(ids.size());
       const mil::Argument* written = op.argument(argument);
       for (std::size_t i = 0; i < ids.size(); ++i) {
         const ValueInfo& v = graph_.at(ids[i]);
@@ -236,7 +222,7 @@ class Lowering {
                         v.constant ? &v.view : nullptr, where, v.constant});
       }
     }
-    return {program_, op, *mil::find_op(op.type), std::move(infos)};
+    return {program_, op, *mil::find_op(op.type), std::move(known)};
   }
 
   void lower_operation(const mil::Operation& op) {
@@ -328,6 +314,7 @@ class Lowering {
 
   std::vector<Operand> operands(const std::vector<ValueId>& ids) const {
     std::vector<Operand> all;
+    all.reserve(ids.size());
     for (ValueId id : ids) all.push_back(graph_.at(id).operand);
     return all;
   }
@@ -387,13 +374,14 @@ class Lowering {
   // operation count as one that needs it.
   void note_reads(const Node& node) {
     const std::vector<ValueId> packed = baking_.take_packed();
-    std::unordered_map<ValueId, int> uses;
+    std::vector<ValueId> once;
     for (const auto& [argument, operands] : node.inputs) {
-      for (const Operand& o : operands) ++uses[o.id];
-    }
-    for (const auto& [id, count] : uses) {
-      const bool only_packed = std::find(packed.begin(), packed.end(), id) != packed.end();
-      if (count > 1 || !only_packed) read_.insert(graph_.root(id));
+      for (const Operand& o : operands) {
+        const bool first = std::find(once.begin(), once.end(), o.id) == once.end();
+        const bool is_packed = std::find(packed.begin(), packed.end(), o.id) != packed.end();
+        if (first) once.push_back(o.id);
+        if (!first || !is_packed) note_read(o.id);
+      }
     }
   }
 
@@ -405,6 +393,8 @@ class Lowering {
     const std::shared_ptr<const void>& made = graph_.owners.back();
     baked_folds_[out] = baking_.keep(std::static_pointer_cast<const std::byte>(made), bytes);
   }
+
+  void note_read(ValueId id) { read_[static_cast<std::size_t>(graph_.root(id))] = true; }
 
   void set_constant(ValueId id, std::shared_ptr<std::byte> memory) {
     ValueInfo& v = graph_.at(id);
@@ -456,7 +446,7 @@ class Lowering {
   }
 
   Node copy_node(const mil::Operation& op, ValueId from, ValueId to) {
-    read_.insert(graph_.root(from));
+    note_read(from);
     Node node;
     node.op = op.type;
     node.name = op.outputs.empty() ? op.type : op.outputs.front().name;
@@ -486,7 +476,7 @@ class Lowering {
   std::unordered_map<std::string_view, ValueId> names_;
   std::unordered_map<const mil::Value*, ValueId> constants_;
   std::vector<std::byte*> pointers_;  // by ValueId; set for constants, used when folding
-  std::unordered_set<ValueId> read_;  // roots that are needed as they are, not only packed
+  std::vector<bool> read_;  // by ValueId: roots that are needed as they are, not only packed
   std::unordered_map<ValueId, std::size_t> baked_folds_;  // folded value -> its place in baking_
 };
 

@@ -3,11 +3,12 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
+#include <numeric>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "host/graph.h"
@@ -24,13 +25,12 @@ inline const Operand* argument(const Node& node, std::string_view name) {
 
 // A constant argument; `fallback` where it is absent, nothing where it is no constant.
 template <class T>
-std::optional<std::vector<std::int64_t>> constant_list(const Node& node, std::string_view name,
-                                                       std::vector<std::int64_t> fallback) {
+std::optional<Dims> constant_list(const Node& node, std::string_view name, Dims fallback) {
   const Operand* const o = argument(node, name);
   if (o == nullptr) return fallback;
   if (!o->is_constant() || dtype_size(o->dtype) != sizeof(T)) return std::nullopt;
   const T* const values = reinterpret_cast<const T*>(o->constant);
-  return std::vector<std::int64_t>(values, values + o->count());
+  return Dims(values, values + o->count());
 }
 
 inline std::optional<float> scalar_of(const Operand& o) {
@@ -44,14 +44,17 @@ inline std::uint8_t& source(Micro& m, std::size_t i) { return i == 0 ? m.a : i =
 
 class PatternGraph {
  public:
-  explicit PatternGraph(Graph& graph) : graph_(graph), dead_(graph.nodes.size(), false) {
+  explicit PatternGraph(Graph& graph)
+      : graph_(graph),
+        dead_(graph.nodes.size(), false),
+        producer_(graph.values.size(), kNobody),
+        first_reader_(graph.values.size() + 1, 0),
+        returned_(graph.values.size(), false) {
     for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
-      for (const Operand& o : graph_.nodes[i].outputs) producer_[o.id] = i;
-      for (const auto& [name, operands] : graph_.nodes[i].inputs) {
-        for (const Operand& o : operands) readers_[graph_.root(o.id)].push_back(i);
-      }
+      for (const Operand& o : graph_.nodes[i].outputs) producer_[index(o.id)] = i;
     }
-    for (const auto& [name, id] : graph_.outputs) returned_.insert(graph_.root(id));
+    for (const auto& [name, id] : graph_.outputs) returned_[index(graph_.root(id))] = true;
+    find_readers();
   }
 
  protected:
@@ -59,34 +62,31 @@ class PatternGraph {
 
   // The node that makes the operand, if it has one result.
   std::optional<std::size_t> maker(const Operand& o) const {
-    const auto it = producer_.find(graph_.root(o.id));
-    if (it == producer_.end() || dead_[it->second]) return std::nullopt;
-    if (graph_.nodes[it->second].outputs.size() != 1) return std::nullopt;
-    return it->second;
+    const std::size_t i = producer_[index(graph_.root(o.id))];
+    if (i == kNobody || dead_[i] || graph_.nodes[i].outputs.size() != 1) return std::nullopt;
+    return i;
   }
 
   // The nodes that read the value, once for each time.
-  const std::vector<std::size_t>& readers(const Operand& o) const {
-    static const std::vector<std::size_t> kNone;
-    const auto it = readers_.find(graph_.root(o.id));
-    return it == readers_.end() ? kNone : it->second;
+  std::span<const std::size_t> readers(const Operand& o) const {
+    const std::size_t id = index(graph_.root(o.id));
+    return {readers_.data() + first_reader_[id], readers_.data() + first_reader_[id + 1]};
   }
 
   // The node that alone reads the node's result, and that once.
   std::optional<std::size_t> only_reader(std::size_t i) const {
-    const ValueId id = graph_.nodes[i].outputs.front().id;
-    const auto it = readers_.find(id);
-    if (returned_.contains(id) || it == readers_.end() || it->second.size() != 1)
-      return std::nullopt;
-    if (dead_[it->second.front()]) return std::nullopt;
-    return it->second.front();
+    const Operand& o = graph_.nodes[i].outputs.front();
+    if (o.id != graph_.root(o.id) || returned_[index(o.id)]) return std::nullopt;
+    const auto all = readers(o);
+    if (all.size() != 1 || dead_[all.front()]) return std::nullopt;
+    return all.front();
   }
 
   // Whether nothing outside of the group reads the node's result.
   bool stays_inside(std::size_t i, const std::vector<std::size_t>& group) const {
     const Operand& o = graph_.nodes[i].outputs.front();
-    const auto& all = readers(o);
-    return o.id == graph_.root(o.id) && !returned_.contains(o.id) &&
+    const auto all = readers(o);
+    return o.id == graph_.root(o.id) && !returned_[index(o.id)] &&
            std::all_of(all.begin(), all.end(), [&](std::size_t r) {
              return std::find(group.begin(), group.end(), r) != group.end();
            });
@@ -99,7 +99,7 @@ class PatternGraph {
     dead_[last] = false;
     fused.name = node(last).name;
     fused.line = node(last).line;
-    for (const Operand& o : fused.outputs) producer_[graph_.root(o.id)] = last;
+    for (const Operand& o : fused.outputs) producer_[index(graph_.root(o.id))] = last;
     node(last) = std::move(fused);
   }
 
@@ -114,11 +114,31 @@ class PatternGraph {
     std::erase_if(graph_.nodes, [&](const Node&) { return dead_[next++]; });
   }
 
+  static constexpr std::size_t kNobody = std::numeric_limits<std::size_t>::max();
+  static std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
+
+  // Sorts the readings by value: counted, then placed.
+  void find_readers() {
+    const auto for_each = [&](auto&& body) {
+      for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
+        for (const auto& [name, operands] : graph_.nodes[i].inputs) {
+          for (const Operand& o : operands) body(index(graph_.root(o.id)), i);
+        }
+      }
+    };
+    for_each([&](std::size_t value, std::size_t) { ++first_reader_[value + 1]; });
+    std::partial_sum(first_reader_.begin(), first_reader_.end(), first_reader_.begin());
+    readers_.resize(first_reader_.back());
+    std::vector<std::size_t> next(first_reader_.begin(), first_reader_.end());
+    for_each([&](std::size_t value, std::size_t i) { readers_[next[value]++] = i; });
+  }
+
   Graph& graph_;
-  std::vector<bool> dead_;
-  std::unordered_map<ValueId, std::size_t> producer_;
-  std::unordered_map<ValueId, std::vector<std::size_t>> readers_;
-  std::unordered_set<ValueId> returned_;
+  std::vector<bool> dead_;                 // by node
+  std::vector<std::size_t> producer_;      // the node, by value
+  std::vector<std::size_t> first_reader_;  // into readers_, by value; one more at the end
+  std::vector<std::size_t> readers_;       // nodes
+  std::vector<bool> returned_;             // by value
 };
 
 }  // namespace milane::host

@@ -220,7 +220,7 @@ class Rules : PatternGraph {
     return {out, Dims(strides.begin(), strides.end() - 2), strides.end()[-2], strides.back()};
   }
 
-  std::optional<std::vector<std::int64_t>> permutation(std::size_t transpose) {
+  std::optional<Dims> permutation(std::size_t transpose) {
     const auto rank = static_cast<std::int64_t>(node(transpose).outputs.front().dims.size());
     auto perm = constant_list<std::int32_t>(node(transpose), "perm", {});
     if (!perm || static_cast<std::int64_t>(perm->size()) != rank) return std::nullopt;

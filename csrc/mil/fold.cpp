@@ -8,7 +8,7 @@
 namespace milane::mil {
 namespace {
 
-using Numbers = std::vector<std::int64_t>;
+using Numbers = Dims;
 using Fold = std::optional<Numbers> (*)(const OpArgs& args, const Type& out);
 using Binary = std::int64_t (*)(std::int64_t, std::int64_t);
 

@@ -102,15 +102,12 @@ ConstView const_view(const Value& value) {
 }
 
 OpArgs::OpArgs(const Program& program, const Operation& operation, const OpSchema& schema,
-               std::map<std::string, std::vector<ArgInfo>, std::less<>> infos,
-               std::shared_ptr<const void> owner)
+               std::vector<ArgOperands> arguments, std::shared_ptr<const void> owner)
     : program_(&program),
       operation_(&operation),
       schema_(&schema),
-      infos_(std::move(infos)),
+      arguments_(std::move(arguments)),
       owner_(std::move(owner)) {}
-
-bool OpArgs::has(std::string_view name) const { return infos_.find(name) != infos_.end(); }
 
 const ArgInfo& OpArgs::get(std::string_view name) const {
   const auto operands = list(name);
@@ -119,9 +116,9 @@ const ArgInfo& OpArgs::get(std::string_view name) const {
 }
 
 std::span<const ArgInfo> OpArgs::list(std::string_view name) const {
-  const auto found = infos_.find(name);
-  if (found == infos_.end()) return {};
-  return found->second;
+  const auto* found = find_argument(arguments_, name);
+  if (!found) return {};
+  return found->operands;
 }
 
 const ConstView* OpArgs::value(std::string_view name) const {
@@ -169,21 +166,20 @@ const std::string& OpArgs::text(std::string_view name) const {
   return view.strings->front();
 }
 
-std::vector<std::int64_t> OpArgs::integers(std::string_view name) const {
+Dims OpArgs::integers(std::string_view name) const {
   const auto view = constant(name);
-  std::vector<std::int64_t> all(static_cast<std::size_t>(view.count()));
+  Dims all(static_cast<std::size_t>(view.count()));
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = view.integer(static_cast<std::int64_t>(i));
   return all;
 }
 
 std::vector<bool> OpArgs::booleans(std::string_view name) const {
   const auto all = integers(name);
-  return {all.begin(), all.end()};
+  return std::vector<bool>(all.begin(), all.end());
 }
 
-std::vector<std::int64_t> OpArgs::integers_or(std::string_view name, std::size_t n,
-                                              std::int64_t otherwise) const {
-  return has(name) ? integers(name) : std::vector<std::int64_t>(n, otherwise);
+Dims OpArgs::integers_or(std::string_view name, std::size_t n, std::int64_t otherwise) const {
+  return has(name) ? integers(name) : Dims(n, otherwise);
 }
 
 std::vector<bool> OpArgs::booleans_or(std::string_view name, std::size_t n, bool otherwise) const {
@@ -204,7 +200,7 @@ std::int64_t OpArgs::axis(std::string_view name, std::size_t rank) const {
   return checked_axis(name, integer(name), rank);
 }
 
-std::vector<std::int64_t> OpArgs::axes(std::string_view name, std::size_t rank) const {
+Dims OpArgs::axes(std::string_view name, std::size_t rank) const {
   auto all = integers(name);
   std::vector<bool> seen(rank, false);
   for (auto& axis : all) {

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -41,21 +40,35 @@ struct ArgInfo {
       false;  // known when the program is compiled, even where `value` is not yet at hand
 };
 
+// The operands of one argument, in order. The name is the operation's own.
+struct ArgOperands {
+  std::string_view name;
+  std::vector<ArgInfo> operands;
+};
+
+inline const ArgOperands* find_argument(const std::vector<ArgOperands>& all,
+                                        std::string_view name) {
+  for (const auto& argument : all) {
+    if (argument.name == name) return &argument;
+  }
+  return nullptr;
+}
+
 // An operation's arguments matched with its schema. Also read by the host's op functions.
 // Every getter throws Error(kVerify) that names file:line:column, the operation and the argument.
 class OpArgs {
  public:
-  // `infos` holds, per argument of the operation that is present, its operands in order.
+  // `arguments` holds those of the operation that are present.
   // Attributes of constexpr operations (ios16 form) appear here exactly like arguments.
-  // `owner` keeps alive whatever the infos' values point into, where nothing else does.
+  // `owner` keeps alive whatever their values point into, where nothing else does.
   OpArgs(const Program& program, const Operation& operation, const OpSchema& schema,
-         std::map<std::string, std::vector<ArgInfo>, std::less<>> infos,
-         std::shared_ptr<const void> owner = nullptr);
+         std::vector<ArgOperands> arguments, std::shared_ptr<const void> owner = nullptr);
 
   const Operation& operation() const { return *operation_; }
   const OpSchema& schema() const { return *schema_; }
 
-  bool has(std::string_view name) const;                       // written in the text
+  // Written in the text.
+  bool has(std::string_view name) const { return find_argument(arguments_, name) != nullptr; }
   const ArgInfo& get(std::string_view name) const;             // the only operand
   std::span<const ArgInfo> list(std::string_view name) const;  // all operands (tuple or one)
   const Type& type(std::string_view name) const { return get(name).type; }
@@ -71,16 +84,15 @@ class OpArgs {
   double number(std::string_view name) const;
   bool boolean(std::string_view name) const;
   const std::string& text(std::string_view name) const;
-  std::vector<std::int64_t> integers(std::string_view name) const;  // a scalar gives one
+  Dims integers(std::string_view name) const;  // a scalar gives one
   std::vector<bool> booleans(std::string_view name) const;
   // The list, or `n` times `otherwise` when the argument is absent.
-  std::vector<std::int64_t> integers_or(std::string_view name, std::size_t n,
-                                        std::int64_t otherwise) const;
+  Dims integers_or(std::string_view name, std::size_t n, std::int64_t otherwise) const;
   std::vector<bool> booleans_or(std::string_view name, std::size_t n, bool otherwise) const;
 
   // `axis` in [-rank, rank) made non-negative; an error otherwise.
   std::int64_t axis(std::string_view name, std::size_t rank) const;
-  std::vector<std::int64_t> axes(std::string_view name, std::size_t rank) const;
+  Dims axes(std::string_view name, std::size_t rank) const;
 
   // Throws: "<where>: <op>: <message>", pointing at the argument when it is written.
   // `operand` picks one of a tuple's.
@@ -95,7 +107,7 @@ class OpArgs {
   const Program* program_;
   const Operation* operation_;
   const OpSchema* schema_;
-  std::map<std::string, std::vector<ArgInfo>, std::less<>> infos_;
+  std::vector<ArgOperands> arguments_;
   std::shared_ptr<const void> owner_;
 };
 

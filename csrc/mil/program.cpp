@@ -25,7 +25,7 @@ Value Value::int32(std::int32_t number) {
   return v;
 }
 
-Value Value::int32_list(const std::vector<std::int64_t>& numbers) {
+Value Value::int32_list(const Dims& numbers) {
   Value v;
   v.type = Type::tensor(DType::kInt32, {static_cast<std::int64_t>(numbers.size())});
   v.data.reserve(numbers.size() * 4);

@@ -39,7 +39,7 @@ struct Value {
   static Value string(std::string s);
   static Value boolean(bool b);
   static Value int32(std::int32_t v);
-  static Value int32_list(const std::vector<std::int64_t>& v);
+  static Value int32_list(const Dims& v);
   static Value scalar(DType dtype, double v);  // rounded to dtype
 
   // Element i of a numeric tensor value, widened exactly (int64 beyond 2^53 excepted).

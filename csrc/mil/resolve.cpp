@@ -10,8 +10,6 @@
 namespace milane::mil {
 namespace {
 
-using Infos = std::map<std::string, std::vector<ArgInfo>, std::less<>>;
-
 constexpr std::string_view kKindNames[] = {"tensor", "list",  "tuple",
                                            "dict",   "state", "tensor_buffer"};
 
@@ -26,6 +24,7 @@ class Resolver {
   OpArgs run() {
     schema_ = find_op(operation_.type);
     if (!schema_) unknown_operation();
+    arguments_.reserve(operation_.arguments.size());
     for (const auto& argument : operation_.arguments) take(argument);
     if (attributes_are_arguments()) {
       for (const auto& attribute : operation_.attributes) {
@@ -33,7 +32,7 @@ class Resolver {
       }
     }
     for (const auto& arg : schema_->args) check(arg);
-    return {program_, operation_, *schema_, std::move(infos_), std::move(views_)};
+    return {program_, operation_, *schema_, std::move(arguments_), std::move(views_)};
   }
 
  private:
@@ -64,9 +63,9 @@ class Resolver {
 
   std::vector<ArgInfo>& slot(const std::string& name, Location where) {
     if (!schema_->open && !schema_->arg(name)) unknown_argument(name, where);
-    const auto [entry, fresh] = infos_.try_emplace(name);
-    if (!fresh) fail(where, "expected " + quoted(name) + " once, got it twice");
-    return entry->second;
+    if (find_argument(arguments_, name))
+      fail(where, "expected " + quoted(name) + " once, got it twice");
+    return arguments_.emplace_back(name, std::vector<ArgInfo>{}).operands;
   }
 
   ArgInfo inline_info(const Value& value) {
@@ -80,17 +79,17 @@ class Resolver {
   }
 
   void check(const ArgSchema& arg) {
-    const auto found = infos_.find(arg.name);
-    if (found == infos_.end()) {
+    const auto* found = find_argument(arguments_, arg.name);
+    if (!found) {
       if (!arg.optional) {
         fail(operation_.location, "expected an argument " + quoted(arg.name) + ", got none");
       }
       return;
     }
-    if (found->second.empty()) {
+    if (found->operands.empty()) {
       fail(operation_.location, "expected values in " + quoted(arg.name) + ", got none");
     }
-    for (const auto& info : found->second) check(arg, info);
+    for (const auto& info : found->operands) check(arg, info);
   }
 
   void check(const ArgSchema& arg, const ArgInfo& info) {
@@ -175,7 +174,7 @@ class Resolver {
   const Operation& operation_;
   const std::function<ArgInfo(const Operand&)>& lookup_;
   const OpSchema* schema_ = nullptr;
-  Infos infos_;
+  std::vector<ArgOperands> arguments_;
   std::shared_ptr<std::deque<ConstView>> views_;
   std::array<DomainUse, 26> domains_{};
 };

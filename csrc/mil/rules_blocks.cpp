@@ -39,7 +39,7 @@ Types gathered(const OpArgs& args, std::string_view name) {
 }
 
 struct Blocks {
-  std::vector<std::int64_t> shape, edges;
+  Dims shape, edges;
 };
 
 // block_shape [2] and, before and after for each axis, paddings or crops [2, 2].

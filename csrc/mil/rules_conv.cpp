@@ -6,7 +6,7 @@
 namespace milane::mil {
 namespace {
 
-using Sizes = std::vector<std::int64_t>;
+using Sizes = Dims;
 
 Sizes sizes(const OpArgs& args, std::string_view name, std::size_t n, std::int64_t otherwise,
             std::int64_t least) {

@@ -63,7 +63,7 @@ Types rule_resize(const OpArgs& args) {
                   std::to_string(n));
   }
   const bool known = args.known("shape");
-  const auto shape = known ? args.integers("shape") : std::vector<std::int64_t>();
+  const auto shape = known ? args.integers("shape") : Dims();
   for (std::size_t i = 1; i <= static_cast<std::size_t>(n); ++i) {
     auto& size = *(out.dims.end() - static_cast<std::ptrdiff_t>(i));
     const auto wanted = known ? shape[shape.size() - i] : kUnknownDim;

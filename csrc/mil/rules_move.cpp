@@ -99,7 +99,7 @@ Types rule_split(const OpArgs& args) {
   const auto& x = args.type("x");
   const auto axis = static_cast<std::size_t>(args.axis("axis", x.dims.size()));
   const auto size = x.dims[axis];
-  std::vector<std::int64_t> sizes;
+  Dims sizes;
   if (args.has("split_sizes")) {
     sizes = args.integers("split_sizes");
     const auto sum = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});

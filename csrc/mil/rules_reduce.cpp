@@ -6,7 +6,7 @@
 namespace milane::mil {
 namespace {
 
-Dims reduced(const Dims& dims, const std::vector<std::int64_t>& axes, bool keep_dims) {
+Dims reduced(const Dims& dims, const Dims& axes, bool keep_dims) {
   Dims out;
   for (std::size_t i = 0; i < dims.size(); ++i) {
     const bool gone =
@@ -26,7 +26,7 @@ Types rule_softmax(const OpArgs& args) {
 
 Types rule_reduce(const OpArgs& args) {
   const auto& x = args.type("x");
-  std::vector<std::int64_t> axes;
+  Dims axes;
   if (args.has("axes")) {
     axes = args.axes("axes", x.dims.size());
   } else {

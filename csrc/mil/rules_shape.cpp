@@ -29,7 +29,7 @@ Types unknown_shape(const OpArgs& args, std::string_view shape, DType dtype) {
 
 // 0 keeps the dimension of x counted from the right, or is 1 beyond its rank (ios17; for equal
 // ranks the same as ios15); one -1 takes what is left.
-Dims reshaped(const OpArgs& args, const Dims& x, const std::vector<std::int64_t>& shape) {
+Dims reshaped(const OpArgs& args, const Dims& x, const Dims& shape) {
   Dims out = shape;
   std::size_t free = out.size();
   for (std::size_t i = 0; i < out.size(); ++i) {

@@ -19,10 +19,9 @@ std::string quoted(std::string_view name) { return "`" + std::string(name) + "`"
 
 // What a name stands for while it is in scope.
 struct Definition {
-  const Type* type = nullptr;  // the program's own, or one of Verifier::merged_
-  ConstView view;              // of a constant written in the text
-  bool has_view = false;
-  bool constant = false;  // const, or a compressed constant
+  const Type* type = nullptr;       // the program's own, or one of Verifier::merged_
+  const ConstView* view = nullptr;  // of a constant written in the text
+  bool constant = false;            // const, or a compressed constant
 };
 
 // The declared type, with what inference knows filled in where it says `?`.
@@ -62,7 +61,7 @@ class Verifier {
     defined_.clear();
     for (const auto& input : function.body.inputs) {
       check_dims(input, "input ");
-      define(input, {&input.type, {}, false, false});
+      define(input, {&input.type, nullptr, false});
     }
     check_operations(function.body);
     for (const auto& output : function.body.outputs) {
@@ -93,12 +92,11 @@ class Verifier {
     if (operation.outputs.size() != 1) wrong_count(operation, 1);
     const auto& output = operation.outputs.front();
     if (!(output.type == value->type)) check_declared(operation, output, value->type);
-    Definition definition{type_of(output, value->type), {}, false, true};
+    Definition definition{type_of(output, value->type), nullptr, true};
     if (value->type.is_tensor() && !value->is_blob() && is_static(value->type.dims)) {
-      definition.view = const_view(*value);
-      definition.has_view = true;
+      definition.view = &views_.emplace_back(const_view(*value));
     }
-    define(output, std::move(definition));
+    define(output, definition);
   }
 
   void check_operation(const Operation& operation) {
@@ -113,7 +111,7 @@ class Verifier {
       const auto& output = operation.outputs[i];
       check_dims(output, "");
       check_declared(operation, output, inferred[i]);
-      define(output, {type_of(output, inferred[i]), {}, false, constant});
+      define(output, {type_of(output, inferred[i]), nullptr, constant});
     }
   }
 
@@ -166,7 +164,7 @@ class Verifier {
     }
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       check_declared(operation, block.inputs[i], inputs[i]);
-      define(block.inputs[i], {type_of(block.inputs[i], inputs[i]), {}, false, false});
+      define(block.inputs[i], {type_of(block.inputs[i], inputs[i]), nullptr, false});
     }
     check_operations(block);
     if (block.outputs.size() != results.size()) {
@@ -192,8 +190,8 @@ class Verifier {
     return &merged_.emplace_back(merged(declared.type, inferred));
   }
 
-  void define(const NamedType& named, Definition definition) {
-    if (!scope_.try_emplace(named.name, std::move(definition)).second) {
+  void define(const NamedType& named, const Definition& definition) {
+    if (!scope_.try_emplace(named.name, definition).second) {
       fail(named.location, "expected a new name, got " + quoted(named.name) + " a second time",
            "every value is defined once");
     }
@@ -208,7 +206,7 @@ class Verifier {
 
   ArgInfo info(const Operand& operand) {
     const auto& d = definition(operand);
-    return {*d.type, d.has_view ? &d.view : nullptr, operand.location, d.constant};
+    return {*d.type, d.view, operand.location, d.constant};
   }
 
   [[noreturn]] void undefined(const Operand& operand) {
@@ -232,6 +230,7 @@ class Verifier {
   std::unordered_map<std::string_view, Definition> scope_;  // keys live in the program
   std::vector<std::string_view> defined_;                   // in order, to leave a block
   std::deque<Type> merged_;                                 // addresses stay valid
+  std::deque<ConstView> views_;                             // likewise
 };
 
 }  // namespace

@@ -246,9 +246,8 @@ class _Compiler:
         options: CompileOptions,
         make: KernelFactory,
     ) -> None:
-        # A copy: the kernel must not change when its caller edits the program.
         self._runtime = runtime
-        self._program = loaded.program.copy()
+        self._program = loaded.program
         self._folder = loaded.folder
         self._options = options
         self._make = make
@@ -323,7 +322,7 @@ class _Compiler:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A program, its ``@model_path`` folder ("" when it has none), and what it knows of weights."""
+    """A program of our own, its ``@model_path`` folder ("" when it has none), and its weights."""
 
     program: _mil.Program
     folder: str = ""
@@ -332,10 +331,11 @@ class _Loaded:
 
 
 def _load(source: Source) -> _Loaded:
+    # Copies: a kernel must not change when its caller edits the program.
     if isinstance(source, MILProgram):
-        return _Loaded(source.program, made=True, data=source.data)
+        return _Loaded(source.program.copy(), made=True, data=source.data)
     if isinstance(source, _mil.Program):
-        return _Loaded(source)
+        return _Loaded(source.copy())
     if isinstance(source, bytes) or (isinstance(source, str) and is_text(source)):
         return _Loaded(_mil.parse(source))
     path = os.fspath(source)

@@ -18,7 +18,7 @@ inline std::int64_t volume(const Spatial& s) { return s[0] * s[1] * s[2]; }
 // The trailing dimensions of [batch, channels, spatial...].
 Spatial spatial_of(const Dims& dims);
 // A list of one value per spatial dimension, padded in front.
-Spatial spatial_list(const std::vector<std::int64_t>& values, std::int64_t front);
+Spatial spatial_list(const Dims& values, std::int64_t front);
 
 // Output position q reads input position q * step + offset, for every tap's offset.
 struct TapConv {

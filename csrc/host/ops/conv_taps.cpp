@@ -69,11 +69,9 @@ void clear_columns(float* dst, std::int64_t pitch, std::int64_t count, std::int6
   for (std::int64_t k = 0; k < depth; ++k, dst += pitch) std::fill_n(dst, count, 0.0f);
 }
 
-Spatial spatial_of(const Dims& dims) {
-  return spatial_list(std::vector<std::int64_t>(dims.begin() + 2, dims.end()), 1);
-}
+Spatial spatial_of(const Dims& dims) { return spatial_list(Dims(dims.begin() + 2, dims.end()), 1); }
 
-Spatial spatial_list(const std::vector<std::int64_t>& values, std::int64_t front) {
+Spatial spatial_list(const Dims& values, std::int64_t front) {
   Spatial s{front, front, front};
   std::copy(values.begin(), values.end(), s.end() - static_cast<std::ptrdiff_t>(values.size()));
   return s;

@@ -109,7 +109,7 @@ RunFn plan_selection(OpSite& site, Selection s) {
   s.x = site.in("x");
   const std::int64_t axis = site.args.axis("axis", s.x.dims.size());
   s.lines = lines_along(s.x.dims, axis);
-  s.k = site.out().dims.at(axis);
+  s.k = site.out().dims[axis];
   s.ascending = site.args.boolean("ascending");
   if (s.k > s.lines.n) {
     site.args.fail(
