@@ -26,6 +26,8 @@ SHAPES = [
     ((5, 3, 40), (3, 3), (0, 1)),
     ((3, 1, 1500), (1, 31), (0, 15)),
     ((3, 1, 777), (1, 12), (0, 0)),
+    ((3, 1, 200), (1, 70), (0, 20)),
+    ((3, 1, 17), (1, 5), (0, 2)),
     ((33, 7, 7), (3, 3), (1, 1)),
     ((18, 4, 5), (3, 3), (1, 1)),
     ((18, 8, 8), (5, 5), (2, 2)),
@@ -57,13 +59,16 @@ def run(graph: Graph, x: Array, numerics: str) -> Array:
         return np.array(kernel.outputs["y"].surface.read())
 
 
-def depthwise(x: Array, w: Array, b: Array, pad: Any, *, stride: int, numerics: str) -> Array:
+def depthwise(
+    x: Array, w: Array, b: Array, pad: Any, *, stride: int, numerics: str, dilation: int = 1
+) -> Array:
     graph = Graph()
     weights = graph.weight("w", w.shape, data=w), graph.weight("b", b.shape, data=b)
     how: Any = {"pad_type": "custom", "pad": [pad[0], pad[0], pad[1], pad[1]]}
     value = graph.input("x", x.shape)
     groups = x.shape[1]
-    y = ops.conv(value, weights[0], weights[1], strides=[stride] * 2, groups=groups, **how)
+    how |= {"strides": [stride] * 2, "dilations": [1, dilation], "groups": groups}
+    y = ops.conv(value, weights[0], weights[1], **how)
     graph.output("y", y)
     return run(graph, x, numerics)
 
@@ -89,6 +94,18 @@ def test_depthwise_convolution(case: Any, stride: int, numerics: str) -> None:
     size = np.einsum("nchwij,cij->nchw", np.abs(seen), np.abs(taps)) + np.abs(bias)
     got = depthwise(x, w, b, pad, stride=stride, numerics=numerics)
     assert_close(got, expected, reduced(taps[0].size).of(size), numerics)
+
+
+@pytest.mark.parametrize("dilation", [2, 3, 8, 16, 17, 32])
+def test_dilated_lines(dilation: int) -> None:
+    taps, pad = 9, 20
+    x, w, b = values((1, 2, 1, 300), 1), values((2, 1, 1, taps), 2), values((2,), 3)
+    seen = windows(x, (1, (taps - 1) * dilation + 1), (0, pad), 1, 0.0)[..., ::dilation]
+    kernel, bias = w[:, 0].astype(np.float64), b.astype(np.float64)[:, None, None]
+    expected = np.einsum("nchwij,cij->nchw", seen, kernel) + bias
+    size = np.einsum("nchwij,cij->nchw", np.abs(seen), np.abs(kernel)) + np.abs(bias)
+    got = depthwise(x, w, b, (0, pad), stride=1, numerics="fp16", dilation=dilation)
+    assert_close(got, expected, reduced(taps).of(size), "fp16")
 
 
 @pytest.mark.parametrize("numerics", ["fp16", "fp32"])

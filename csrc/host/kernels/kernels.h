@@ -77,7 +77,7 @@ struct WindowTap {
 // Rows of outputs that see the same taps of one plane.
 struct WindowTile {
   const float* x;
-  const WindowTap* taps;
+  const WindowTap* taps;  // those of most rows first
   std::int64_t count, row_step;
   void* y;  // rounded once
   bool half;

@@ -13,8 +13,10 @@ MILANE_INLINE void add_tap(Vec (&acc)[R], const float* x, std::int64_t step, con
   MILANE_UNROLL
   for (int k = 0; k < N; ++k) w[k] = splat(maxima ? 1.0f : weights[weight[k]]);
   MILANE_UNROLL
-  for (int j = 0; j < R + N - 1; ++j, x += step) {
-    const Vec value = load_vec(x);
+  for (int j = 0; j < R + N - 1; ++j) {
+    // Three rows are reached from one pointer; one for each would not fit into the registers.
+    if (j > 0 && j % 3 == 0) x += 3 * step;
+    const Vec value = N == 1 ? load_vec(x + j % 3 * step) : loaded(load_vec(x + j % 3 * step));
     MILANE_UNROLL
     for (int k = 0; k < N; ++k) {
       if (j < k || j - k >= R) continue;
@@ -24,15 +26,20 @@ MILANE_INLINE void add_tap(Vec (&acc)[R], const float* x, std::int64_t step, con
   }
 }
 
-// v after the bias and what else follows the sum of the output `at`
-MILANE_INLINE Vec finished(const WindowTile& t, Vec v, std::int64_t at) {
-  v += splat(t.bias);
-  if (t.divisors != nullptr) v /= load_vec(t.divisors + at);
-  if (t.root) {
-    MILANE_UNROLL
-    for (int i = 0; i < kWidth; ++i) v[i] = __builtin_sqrtf(v[i]);
+// What follows the sums of the outputs from `at` on: the bias, and for pooling more.
+template <int R>
+MILANE_INLINE void finish(const WindowTile& t, Vec (&acc)[R], std::int64_t at) {
+  MILANE_UNROLL
+  for (int r = 0; r < R; ++r) acc[r] += splat(t.bias);
+  if (t.divisors != nullptr) {
+    for (int r = 0; r < R; ++r) acc[r] /= load_vec(t.divisors + at + r * t.row_stride);
   }
-  return v;
+  if (t.root) {
+    for (int r = 0; r < R; ++r) {
+      MILANE_UNROLL
+      for (int i = 0; i < kWidth; ++i) acc[r][i] = __builtin_sqrtf(acc[r][i]);
+    }
+  }
 }
 
 // A whole register where that stays before `end`: what is past `count` is written again later.
@@ -49,24 +56,23 @@ MILANE_INLINE void window_rows(const WindowTile& t, std::int64_t row, std::int64
   Vec acc[R];
   MILANE_UNROLL
   for (int r = 0; r < R; ++r) acc[r] = splat(maxima ? -__builtin_inff() : 0.0f);
-  for (std::int64_t n = 0; n < t.count; ++n) {
-    const WindowTap& tap = t.taps[n];
-    static_assert(WindowTap::kRows == 3);
-    if (tap.rows == 3) {
-      add_tap<maxima, 3>(acc, x + tap.x, t.row_step, t.weights, tap.weight);
-    } else if (tap.rows == 2) {
-      add_tap<maxima, 2>(acc, x + tap.x, t.row_step, t.weights, tap.weight);
-    } else {
-      add_tap<maxima, 1>(acc, x + tap.x, t.row_step, t.weights, tap.weight);
-    }
-  }
-  const std::int64_t count = t.columns - column;
-  std::int64_t at = row * t.row_stride + column;
-  MILANE_UNROLL
-  for (int r = 0; r < R; ++r, at += t.row_stride) {
-    if (!maxima) acc[r] = finished(t, acc[r], at);
-    T* const y = static_cast<T*>(t.y) + at;
-    count >= kWidth ? store_vec(y, acc[r]) : store_until(y, acc[r], count, end);
+  // A loop for each number of rows: with a choice inside of one loop, GCC keeps the addresses that
+  // the branches share, more than there are registers.
+  static_assert(WindowTap::kRows == 3);
+  const WindowTap *tap = t.taps, *const last = tap + t.count;
+  for (; tap < last && tap->rows == 3; ++tap)
+    add_tap<maxima, 3>(acc, x + tap->x, t.row_step, t.weights, tap->weight);
+  for (; tap < last && tap->rows == 2; ++tap)
+    add_tap<maxima, 2>(acc, x + tap->x, t.row_step, t.weights, tap->weight);
+  for (; tap < last; ++tap) add_tap<maxima, 1>(acc, x + tap->x, t.row_step, t.weights, tap->weight);
+  const std::int64_t count = t.columns - column, at = row * t.row_stride + column;
+  if (!maxima) finish(t, acc, at);
+  T* y = static_cast<T*>(t.y) + at;
+  if (count >= kWidth) {
+    MILANE_UNROLL
+    for (int r = 0; r < R; ++r, y += t.row_stride) store_vec(y, acc[r]);
+  } else {
+    for (int r = 0; r < R; ++r, y += t.row_stride) store_until(y, acc[r], count, end);
   }
 }
 
@@ -119,16 +125,12 @@ MILANE_INLINE std::int64_t paired_rows(const WindowTile& t, std::int64_t row, co
     MILANE_UNROLL
     for (int n = 0; n < 3; ++n) add_paired<3>(acc, x + t.taps[n].x, t.weights, t.taps[n].weight);
   } else {
-    for (std::int64_t n = 0; n < t.count; ++n) {
-      const WindowTap& tap = t.taps[n];
-      if (tap.rows == 3) {
-        add_paired<3>(acc, x + tap.x, t.weights, tap.weight);
-      } else if (tap.rows == 2) {
-        add_paired<2>(acc, x + tap.x, t.weights, tap.weight);
-      } else {
-        add_paired<1>(acc, x + tap.x, t.weights, tap.weight);
-      }
-    }
+    const WindowTap *tap = t.taps, *const last = tap + t.count;
+    for (; tap < last && tap->rows == 3; ++tap)
+      add_paired<3>(acc, x + tap->x, t.weights, tap->weight);
+    for (; tap < last && tap->rows == 2; ++tap)
+      add_paired<2>(acc, x + tap->x, t.weights, tap->weight);
+    for (; tap < last; ++tap) add_paired<1>(acc, x + tap->x, t.weights, tap->weight);
   }
   const __mmask16 one = lanes(t.columns);
   const auto both = static_cast<__mmask16>(one | one << kPair);

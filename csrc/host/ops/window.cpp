@@ -3,6 +3,14 @@
 #include <algorithm>
 
 namespace milane::host {
+namespace {
+
+// As the kernels want them.
+void sort_by_rows(std::vector<WindowTap>& taps) {
+  std::stable_sort(taps.begin(), taps.end(), [](auto& a, auto& b) { return a.rows > b.rows; });
+}
+
+}  // namespace
 
 Window::Window(const Spatial& in_, const Spatial& out_, const Spatial& kernel_,
                const Spatial& stride_, const Spatial& dilation_, const Spatial& before_)
@@ -114,6 +122,7 @@ std::vector<WindowTap> Window::taps_at(const std::vector<std::int64_t>& columns,
       }
     }
   }
+  sort_by_rows(all);
   return all;
 }
 
@@ -131,66 +140,56 @@ std::vector<WindowTap> Window::taps_along_columns() const {
   return taps_at({0}, reach[1] * middle_pitch(), middle_pitch());
 }
 
-std::vector<WindowTap> Window::taps_along_lanes() const {
+std::vector<WindowTap> Window::taps_along_line() const {
   std::vector<WindowTap> all;
-  for (std::int64_t kw = 0; kw < kernel[2]; ++kw) {
-    const bool next = dilation[2] == 1 && kw > 0 && all.back().rows < WindowTap::kRows;
-    if (!next) all.push_back({kw * dilation[2] * 16, {}, 0});
-    WindowTap& tap = all.back();
-    tap.weight[tap.rows++] = kw;
+  for (std::int64_t column = 0; column < kLineStep; ++column) {
+    std::int64_t next = -1;  // the row that would go on with the last tap
+    for (std::int64_t kw = 0; kw < kernel[2]; ++kw) {
+      const std::int64_t at = kw * dilation[2], row = at / kLineStep;
+      if (at % kLineStep != column) continue;
+      if (row != next || all.back().rows == WindowTap::kRows) all.push_back({at, {}, 0});
+      WindowTap& tap = all.back();
+      tap.weight[tap.rows++] = kw;
+      next = row + 1;
+    }
   }
+  sort_by_rows(all);
   return all;
 }
 
-namespace {
-
-// Turning costs about as much as eight taps.
-std::int64_t segment_of(const Window& w) {
-  const bool line = w.in[0] == 1 && w.out[0] == 1 && w.reach[0] == 1 && w.reach[1] == 1 &&
-                    w.phase[2] == 1 && w.in[1] == 1;
-  if (!line || w.kernel[2] < 12 || w.out[2] < 512) return 0;
-  const std::int64_t least = (w.out[2] + 15) / 16, squares = (least + 15) / 16 * 16;
-  return squares - least <= least / 16 ? squares : least;
+bool Window::is_line() const {
+  return in[0] == 1 && out[0] == 1 && reach[0] == 1 && in[1] == 1 && reach[1] == 1 &&
+         phase[2] == 1 && out[2] >= kLineStep;
 }
-
-}  // namespace
 
 DepthwiseConv::DepthwiseConv(const Window& w, std::int64_t b, std::int64_t c, std::int64_t m)
     : window(w),
       batch(b),
       channels(c),
       multiplier(m),
-      segment(segment_of(w)),
-      taps(std::make_shared<const std::vector<WindowTap>>(segment > 0 ? w.taps_along_lanes()
+      taps(std::make_shared<const std::vector<WindowTap>>(w.is_line() ? w.taps_along_line()
                                                                       : w.taps_in_plane())) {}
 
 std::int64_t DepthwiseConv::group() const {
   constexpr std::int64_t kFloats = 4096;  // a third of a first-level cache
-  if (segment > 0 || multiplier != 1 || window.out[0] != 1 || !window.is_plain()) return 1;
+  if (window.is_line() || multiplier != 1 || window.out[0] != 1 || !window.is_plain()) return 1;
   return std::clamp<std::int64_t>(kFloats / window.plane_floats(), 1, kTaskPlanes);
 }
 
 std::size_t DepthwiseConv::slot_bytes() const {
-  if (segment > 0) return float_bytes(line_floats() + 16 * (seen() + 2 * segment));
   return float_bytes(group() * window.plane_floats());
 }
 
-void DepthwiseConv::run_turned(WindowTile tile, const float* line, float* memory) const {
-  float* const turned = memory;
-  float* const result = turned + 16 * seen();
-  float* const back = result + 16 * segment;
-  pack_tile(DType::kFp32, turned, 16, line, segment, 1, 16, seen());
-  const bool half = tile.half;
-  void* const y = tile.y;
-  tile.x = turned;
-  tile.y = result;
-  tile.half = false;
-  tile.rows = segment;
-  tile.columns = tile.row_step = tile.row_stride = 16;
+void DepthwiseConv::run_line(WindowTile tile) const {
+  const std::int64_t step = Window::kLineStep, last = window.out[2] - step;
+  tile.rows = window.out[2] / step;
+  tile.columns = tile.row_step = tile.row_stride = step;
   kernels().window_sum(tile, {});
-  pack_tile(DType::kFp32, back, segment, result, 16, 1, segment, 16);
-  store_tile({half ? DType::kFp16 : DType::kFp32, y, window.out[2]}, 0, 0, back, 0, 1,
-             window.out[2]);
+  if (tile.rows * step == window.out[2]) return;
+  tile.rows = 1;
+  tile.x += last;
+  tile.y = static_cast<std::byte*>(tile.y) + last * (tile.half ? 2 : 4);
+  kernels().window_sum(tile, {});
 }
 
 void DepthwiseConv::run(DType dtype, const std::byte* x, const float* weight, const float* bias,
@@ -211,8 +210,8 @@ void DepthwiseConv::run(DType dtype, const std::byte* x, const float* weight, co
       ws.slots, batch * channels, floats, [&](int slot, std::int64_t begin, std::int64_t end) {
         float* const memory =
             reinterpret_cast<float*>(ws.data + static_cast<std::size_t>(slot) * slot_bytes());
-        float* const plane = segment > 0 ? memory : memory + w.lead();
-        std::fill_n(memory, segment > 0 ? line_floats() : many * floats, 0.0f);
+        float* const plane = memory + w.lead();
+        std::fill_n(memory, many * floats, 0.0f);
         WindowTile tile = shape;
         for (std::int64_t job = begin, n = 1; job < end; job += n) {
           const std::int64_t first = job % channels;
@@ -225,9 +224,9 @@ void DepthwiseConv::run(DType dtype, const std::byte* x, const float* weight, co
             tile.weights = weight + channel * w.taps();
             tile.x = plane + d * w.stride[0] * w.depth_floats();
             tile.y = y + bytes_of(out_dtype, (job * multiplier * w.out[0] + o) * out);
-            if (segment > 0) {
+            if (w.is_line()) {
               tile.bias = biases != nullptr ? *biases : 0.0f;
-              run_turned(tile, plane, memory + line_floats());
+              run_line(tile);
             } else {
               k.window_sum(tile, {n, floats, w.taps(), biases});
             }

@@ -50,8 +50,11 @@ struct Window {
   std::vector<WindowTap> taps_in_plane() const;
   std::vector<WindowTap> taps_along_rows() const;
   std::vector<WindowTap> taps_along_columns() const;
-  // The same of a line of which 16 segments lie in lanes.
-  std::vector<WindowTap> taps_along_lanes() const;
+  // Those of a line that is cut into rows of kLineStep: a load serves taps that far apart, and
+  // rows that follow each other have loads that straddle the same cache lines.
+  std::vector<WindowTap> taps_along_line() const;
+  static constexpr std::int64_t kLineStep = 16;
+  bool is_line() const;
 
  private:
   // Where the input elements of one phase of an axis begin, in the input and in the phase.
@@ -96,9 +99,6 @@ struct DepthwiseConv {
 
   Window window;
   std::int64_t batch, channels, multiplier;
-  // A long line is turned: each lane has a segment of so many outputs, so that every tap reads
-  // whole aligned registers. 0: it is not.
-  std::int64_t segment;
   std::shared_ptr<const std::vector<WindowTap>> taps;
 
   std::int64_t group() const;      // planes side by side in working memory
@@ -109,11 +109,8 @@ struct DepthwiseConv {
            std::byte* y, const Following& following, const Workspace& workspace) const;
 
  private:
-  // Of a turned line and of what its taps see, with the padding.
-  std::int64_t line_floats() const { return (16 * segment + window.reach[2] + 15) / 16 * 16; }
-  std::int64_t seen() const { return segment + (window.kernel[2] - 1) * window.dilation[2]; }
-  // What `tile` asks for, from plane[line_floats] and working memory behind it.
-  void run_turned(WindowTile tile, const float* line, float* memory) const;
+  // What `tile` asks for, in rows of kLineStep; the last one overlaps the one before.
+  void run_line(WindowTile tile) const;
 };
 
 }  // namespace milane::host
