@@ -166,6 +166,16 @@ MILANE_INLINE std::size_t over_blocks(const T* src, std::size_t i, std::size_t n
   return i;
 }
 
+// The same for whole cache lines of T.
+template <class T, class F>
+MILANE_INLINE std::size_t over_lines(std::size_t i, std::size_t n, const F& step) {
+  constexpr std::size_t kLine = 64 / sizeof(T);
+  for (; i + kLine <= n; i += kLine) {
+    for (std::size_t j = 0; j < kLine; j += kStep) step(i + j);
+  }
+  return i;
+}
+
 // dst[n] <- src[n], few of them
 MILANE_INLINE void widen_few(float* dst, const Half* src, std::size_t n) {
   std::size_t i = 0;
@@ -194,7 +204,8 @@ void widen_array(float* dst, const Half* src, std::size_t n, std::size_t all) {
   if (all >= kStreamFloats) {
     i = before_line(dst, n);
     widen_few(dst, src, i);
-    i = over_blocks<true>(src, i, n, [&](std::size_t at) { stream(dst + at, widen(src + at)); });
+    const auto step = [&](std::size_t at) { stream(dst + at, widen(src + at)); };
+    i = over_lines<float>(over_blocks<true>(src, i, n, step), n, step);
     if (n == all) finish_conversion();
   } else if (all >= kFarFloats) {
     i = over_blocks<true>(src, i, n, [&](std::size_t at) { put(dst + at, widen(src + at)); });
@@ -210,7 +221,8 @@ void narrow_array(Half* dst, const float* src, std::size_t n, std::size_t all) {
   if (all >= kStreamFloats) {
     i = before_line(dst, n);
     narrow_few(dst, src, i);
-    i = over_blocks<true>(src, i, n, [&](std::size_t at) { stream_narrow(dst + at, src + at); });
+    const auto step = [&](std::size_t at) { stream_narrow(dst + at, src + at); };
+    i = over_lines<Half>(over_blocks<true>(src, i, n, step), n, step);
     if (n == all) finish_conversion();
   } else if (all >= kFarFloats) {
     i = over_blocks<true>(src, i, n, [&](std::size_t at) { narrow(dst + at, src + at); });
