@@ -49,6 +49,26 @@ def test_ports_are_counted_and_described(kernel: milane.Kernel) -> None:
     assert kernel.spatial(0) == 10
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    "shape",
+    # Rows that are copied by several threads, whose shares begin and end within planes, whole
+    # planes and batches.
+    [(1, 2100, 5, 33), (2, 40, 100, 33), (3, 1, 3000, 3), (2, 4500, 1, 7), (1, 1, 2, 300_001)],
+)
+def test_large_ports_whose_rows_are_padded(shape: tuple[int, ...], threads: int) -> None:
+    x, y = np.random.default_rng(0).standard_normal((2, *shape)).astype(np.float16)
+    before = milane.num_threads()
+    milane.set_num_threads(threads)
+    try:
+        with milane.open("host") as runtime:
+            got = runtime.compile(program(list(shape)))(x, y)
+    finally:
+        milane.set_num_threads(before)
+    np.testing.assert_array_equal(got["total"], x + y)
+    np.testing.assert_array_equal(got["double"], x + x)
+
+
 @pytest.mark.parametrize("width", [1, 7, 32, 33, 70])
 def test_raw_bytes_are_the_whole_surface(runtime: milane.Runtime, width: int) -> None:
     kernel = runtime.compile(program([1, 3, 1, width]))

@@ -137,28 +137,37 @@ void with_row_copier(std::size_t bytes, Each&& each) {
   each(ShortRow<32>{bytes});
 }
 
-std::size_t run_bytes(const TensorLayout& layout) {
-  return layout.is_packed() ? layout.logical_bytes()
-                            : static_cast<std::size_t>(layout.width()) * layout.elem_size();
+// each(what copies a row, its place in the surface, its place in the dense buffer), in bytes
+template <class Each>
+void for_rows(const TensorLayout& layout, std::int64_t begin, std::int64_t end, Each each) {
+  const std::size_t row = layout.row_bytes();
+  if (layout.is_packed()) {
+    const std::size_t at = static_cast<std::size_t>(begin) * row;
+    return each(LongRow{static_cast<std::size_t>(end - begin) * row}, at, at);
+  }
+  with_row_copier(row, [&](auto copy) {
+    // Takes copies: stores of bytes might change what is reached through a reference.
+    for_each_row(
+        layout, begin, end,
+        [=, size = layout.elem_size()](std::size_t offset, std::int64_t first, std::int64_t) {
+          each(copy, offset, static_cast<std::size_t>(first) * size);
+        });
+  });
 }
 
 }  // namespace
 
-void copy_rows_from_dense(const TensorLayout& layout, std::byte* surface, const std::byte* dense) {
-  with_row_copier(run_bytes(layout), [&](auto copy) {
-    for_each_run(layout, [=, size = layout.elem_size()](std::size_t offset, std::int64_t first,
-                                                        std::int64_t) {
-      copy(surface + offset, dense + static_cast<std::size_t>(first) * size);
-    });
+void copy_rows_from_dense(const TensorLayout& layout, std::byte* surface, const std::byte* dense,
+                          std::int64_t begin, std::int64_t end) {
+  for_rows(layout, begin, end, [=](auto copy, std::size_t padded, std::size_t packed) {
+    copy(surface + padded, dense + packed);
   });
 }
 
-void copy_rows_to_dense(const TensorLayout& layout, const std::byte* surface, std::byte* dense) {
-  with_row_copier(run_bytes(layout), [&](auto copy) {
-    for_each_run(layout, [=, size = layout.elem_size()](std::size_t offset, std::int64_t first,
-                                                        std::int64_t) {
-      copy(dense + static_cast<std::size_t>(first) * size, surface + offset);
-    });
+void copy_rows_to_dense(const TensorLayout& layout, const std::byte* surface, std::byte* dense,
+                        std::int64_t begin, std::int64_t end) {
+  for_rows(layout, begin, end, [=](auto copy, std::size_t padded, std::size_t packed) {
+    copy(dense + packed, surface + padded);
   });
 }
 

@@ -1,6 +1,7 @@
 // How a tensor lies in a surface: the device's layout (ane_facts.md C.3).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 
@@ -79,32 +80,54 @@ class TensorLayout {
   bool packed_ = true;
 };
 
-// Calls f(offset, first, count) for every stretch of elements without padding: its byte offset in
-// the surface, and the elements' place and number in dense row-major order.
+// Calls f(offset, first, count) for each of the rows [begin, end): its byte offset in the surface,
+// and its elements' place and number in dense row-major order.
 template <class F>
-void for_each_run(const TensorLayout& layout, F&& f) {
-  if (layout.is_packed()) {
-    f(std::size_t{0}, std::int64_t{0}, layout.logical_elements());
-    return;
-  }
+void for_each_row(const TensorLayout& layout, std::int64_t begin, std::int64_t end, F&& f) {
   // Out of the loops: what is called may write memory, so the compiler would look each up again.
   const std::int64_t width = layout.width(), height = layout.height();
-  const std::int64_t channels = layout.channels(), count = layout.rows();
+  const std::int64_t channels = layout.channels();
   const std::size_t row_stride = layout.row_stride(), plane_stride = layout.plane_stride();
-  std::int64_t first = 0;
-  for (std::int64_t rows = 0; rows < count; rows += channels * height) {
-    std::size_t plane = layout.row_offset(rows);
-    for (std::int64_t c = 0; c < channels; ++c, plane += plane_stride) {
-      std::size_t offset = plane;
-      for (std::int64_t row = 0; row < height; ++row, offset += row_stride, first += width) {
-        f(offset, first, width);
-      }
+  std::int64_t first = begin * width;
+  const auto rows = [&](std::size_t offset, std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i, offset += row_stride, first += width)
+      f(offset, first, width);
+  };
+  while (begin < end) {
+    const std::int64_t in_plane = begin % height, channel = begin / height % channels;
+    std::size_t plane = layout.row_offset(begin - in_plane);
+    std::int64_t n = std::min(height - in_plane, end - begin);
+    if (n < height) {  // the first plane, or the last one
+      rows(plane + static_cast<std::size_t>(in_plane) * row_stride, n);
+    } else {
+      const std::int64_t planes = std::min(channels - channel, (end - begin) / height);
+      for (std::int64_t c = 0; c < planes; ++c, plane += plane_stride) rows(plane, height);
+      n = planes * height;
     }
+    begin += n;
   }
 }
 
-// Copies between a surface's rows and a dense buffer; both directions handle padding.
-void copy_rows_from_dense(const TensorLayout& layout, std::byte* surface, const std::byte* dense);
-void copy_rows_to_dense(const TensorLayout& layout, const std::byte* surface, std::byte* dense);
+// The same for every stretch of elements without padding: rows, or all of a packed surface.
+template <class F>
+void for_each_run(const TensorLayout& layout, F&& f) {
+  if (layout.is_packed()) return f(std::size_t{0}, std::int64_t{0}, layout.logical_elements());
+  for_each_row(layout, 0, layout.rows(), f);
+}
+
+// Copies between a surface's rows and a dense buffer, which both begin with row 0; both directions
+// handle padding. All rows, or [begin, end).
+void copy_rows_from_dense(const TensorLayout& layout, std::byte* surface, const std::byte* dense,
+                          std::int64_t begin, std::int64_t end);
+void copy_rows_to_dense(const TensorLayout& layout, const std::byte* surface, std::byte* dense,
+                        std::int64_t begin, std::int64_t end);
+inline void copy_rows_from_dense(const TensorLayout& layout, std::byte* surface,
+                                 const std::byte* dense) {
+  copy_rows_from_dense(layout, surface, dense, 0, layout.rows());
+}
+inline void copy_rows_to_dense(const TensorLayout& layout, const std::byte* surface,
+                               std::byte* dense) {
+  copy_rows_to_dense(layout, surface, dense, 0, layout.rows());
+}
 
 }  // namespace milane
