@@ -176,6 +176,12 @@ MILANE_INLINE std::size_t over_lines(std::size_t i, std::size_t n, const F& step
   return i;
 }
 
+// Where p[i] is written, byte by byte: results may begin at any.
+template <class T>
+MILANE_INLINE std::byte* bytes_at(T* p, std::size_t i) {
+  return reinterpret_cast<std::byte*>(p) + i * sizeof(T);
+}
+
 // dst[n] <- src[n], few of them
 MILANE_INLINE void widen_few(float* dst, const Half* src, std::size_t n) {
   std::size_t i = 0;
@@ -185,7 +191,7 @@ MILANE_INLINE void widen_few(float* dst, const Half* src, std::size_t n) {
   float out[kStep];
   std::memcpy(in, src + i, (n - i) * sizeof(Half));
   put(out, widen(in));
-  std::memcpy(dst + i, out, (n - i) * sizeof(float));
+  std::memcpy(bytes_at(dst, i), out, (n - i) * sizeof(float));
 }
 MILANE_INLINE void narrow_few(Half* dst, const float* src, std::size_t n) {
   std::size_t i = 0;
@@ -195,7 +201,7 @@ MILANE_INLINE void narrow_few(Half* dst, const float* src, std::size_t n) {
   Half out[kStep];
   std::memcpy(in, src + i, (n - i) * sizeof(float));
   narrow(out, in);
-  std::memcpy(dst + i, out, (n - i) * sizeof(Half));
+  std::memcpy(bytes_at(dst, i), out, (n - i) * sizeof(Half));
 }
 
 // dst[n] <- src[n], of so many elements in all; parts are fenced together, by their caller
