@@ -76,6 +76,9 @@ struct WindowTap {
 };
 // Rows of outputs that see the same taps of one plane.
 struct WindowTile {
+  // A single row of outputs is computed as rows of so many: where row_step is this, too, its taps
+  // are a line's, in rows that are parts of it.
+  static constexpr std::int64_t kLine = 16;
   const float* x;
   const WindowTap* taps;  // those of most rows first
   std::int64_t count, row_step;

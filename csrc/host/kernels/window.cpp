@@ -208,12 +208,14 @@ MILANE_INLINE bool sees_one_row(const WindowTile& t) {
 
 template <bool maxima>
 void any_window(WindowTile t, const WindowPlanes& p) {
-  if (p.count == 1 && t.rows == 1 && t.columns >= 2 * kWidth && sees_one_row(t)) {
-    // Registers side by side are rows too; the last register of columns may be one row more.
-    const std::int64_t last = t.columns - kWidth;
-    t.rows = t.columns / kWidth;
-    t.columns = t.row_step = t.row_stride = kWidth;
-    if (t.rows * kWidth < last + kWidth) {
+  constexpr std::int64_t kLine = WindowTile::kLine;
+  const bool line = t.row_step == kLine || sees_one_row(t);
+  if (p.count == 1 && t.rows == 1 && t.columns >= 2 * kLine && line) {
+    // Parts of a line are rows too; its last columns may be one row more.
+    const std::int64_t last = t.columns - kLine;
+    t.rows = t.columns / kLine;
+    t.columns = t.row_step = t.row_stride = kLine;
+    if (t.rows * kLine < last + kLine) {
       WindowTile rest = t;
       rest.rows = 1;
       rest.x += last;

@@ -142,11 +142,11 @@ std::vector<WindowTap> Window::taps_along_columns() const {
 
 std::vector<WindowTap> Window::taps_along_line() const {
   std::vector<WindowTap> all;
-  for (std::int64_t column = 0; column < kLineStep; ++column) {
+  for (std::int64_t column = 0; column < WindowTile::kLine; ++column) {
     std::int64_t next = -1;  // the row that would go on with the last tap
     for (std::int64_t kw = 0; kw < kernel[2]; ++kw) {
-      const std::int64_t at = kw * dilation[2], row = at / kLineStep;
-      if (at % kLineStep != column) continue;
+      const std::int64_t at = kw * dilation[2], row = at / WindowTile::kLine;
+      if (at % WindowTile::kLine != column) continue;
       if (row != next || all.back().rows == WindowTap::kRows) all.push_back({at, {}, 0});
       WindowTap& tap = all.back();
       tap.weight[tap.rows++] = kw;
@@ -159,7 +159,7 @@ std::vector<WindowTap> Window::taps_along_line() const {
 
 bool Window::is_line() const {
   return in[0] == 1 && out[0] == 1 && reach[0] == 1 && in[1] == 1 && reach[1] == 1 &&
-         phase[2] == 1 && out[2] >= kLineStep;
+         phase[2] == 1 && out[2] >= WindowTile::kLine;
 }
 
 DepthwiseConv::DepthwiseConv(const Window& w, std::int64_t b, std::int64_t c, std::int64_t m)
@@ -180,18 +180,6 @@ std::size_t DepthwiseConv::slot_bytes() const {
   return float_bytes(group() * window.plane_floats());
 }
 
-void DepthwiseConv::run_line(WindowTile tile) const {
-  const std::int64_t step = Window::kLineStep, last = window.out[2] - step;
-  tile.rows = window.out[2] / step;
-  tile.columns = tile.row_step = tile.row_stride = step;
-  kernels().window_sum(tile, {});
-  if (tile.rows * step == window.out[2]) return;
-  tile.rows = 1;
-  tile.x += last;
-  tile.y = static_cast<std::byte*>(tile.y) + last * (tile.half ? 2 : 4);
-  kernels().window_sum(tile, {});
-}
-
 void DepthwiseConv::run(DType dtype, const std::byte* x, const float* weight, const float* bias,
                         DType out_dtype, std::byte* y, const Following& following,
                         const Workspace& ws) const {
@@ -200,7 +188,7 @@ void DepthwiseConv::run(DType dtype, const std::byte* x, const float* weight, co
   WindowTile shape{};
   shape.taps = taps->data();
   shape.count = std::ssize(*taps);
-  shape.row_step = w.pitch;
+  shape.row_step = w.is_line() ? WindowTile::kLine : w.pitch;
   shape.half = out_dtype == DType::kFp16;
   shape.rows = w.out[1];
   shape.columns = shape.row_stride = w.out[2];
@@ -224,12 +212,7 @@ void DepthwiseConv::run(DType dtype, const std::byte* x, const float* weight, co
             tile.weights = weight + channel * w.taps();
             tile.x = plane + d * w.stride[0] * w.depth_floats();
             tile.y = y + bytes_of(out_dtype, (job * multiplier * w.out[0] + o) * out);
-            if (w.is_line()) {
-              tile.bias = biases != nullptr ? *biases : 0.0f;
-              run_line(tile);
-            } else {
-              k.window_sum(tile, {n, floats, w.taps(), biases});
-            }
+            k.window_sum(tile, {n, floats, w.taps(), biases});
             following.run(out_dtype, tile.y, n * out);
           }
         }

@@ -50,10 +50,9 @@ struct Window {
   std::vector<WindowTap> taps_in_plane() const;
   std::vector<WindowTap> taps_along_rows() const;
   std::vector<WindowTap> taps_along_columns() const;
-  // Those of a line that is cut into rows of kLineStep: a load serves taps that far apart, and
-  // rows that follow each other have loads that straddle the same cache lines.
+  // Those of a line that is cut into rows of WindowTile::kLine: a load serves taps that far apart,
+  // and rows that follow each other have loads that straddle the same cache lines.
   std::vector<WindowTap> taps_along_line() const;
-  static constexpr std::int64_t kLineStep = 16;
   bool is_line() const;
 
  private:
@@ -107,10 +106,6 @@ struct DepthwiseConv {
   // multiplier, taps].
   void run(DType dtype, const std::byte* x, const float* weight, const float* bias, DType out_dtype,
            std::byte* y, const Following& following, const Workspace& workspace) const;
-
- private:
-  // What `tile` asks for, in rows of kLineStep; the last one overlaps the one before.
-  void run_line(WindowTile tile) const;
 };
 
 }  // namespace milane::host
